@@ -54,7 +54,7 @@ func layout() []rule {
 		{"internal/approval", []string{"internal/audit", "internal/document", "internal/policy", "internal/sensitive"}, nil, "requests of the API that wait for somebody's approval: a decider and a service over contracts"},
 		{"internal/erasure", []string{"internal/approval", "internal/audit", "internal/document", "internal/file", "internal/policy", "internal/session"}, nil, "removes all of a session or a user, to a signed certificate: a service over contracts, which goes on under what was approved of it"},
 		{"internal/source", []string{"internal/approval", "internal/document", "internal/param", "internal/passage", "internal/policy", "internal/vectorstore"}, []string{"golang.org/x/text"}, "keeps vector stores up to date: a service over contracts, which goes on under what was approved of a source; names the fields of its patterns, and compares paths in one normal form"},
-		{"internal/source/directory", []string{"internal/source"}, nil, "reads one type of source: implements its contract"},
+		{"internal/source/directory", []string{"internal/source", "internal/vectorstore"}, []string{"golang.org/x/sys"}, "reads one type of source: implements its contract, and says who may read what in the form of vector stores; access control lists of open files are no part of the standard library"},
 		{"internal/source/sql", []string{"internal/database", "internal/sensitive", "internal/source"}, nil, "reads one type of source: joins its contract and that of databases"},
 		{"internal/source/mcp", []string{"internal/source", "internal/tool"}, nil, "reads one type of source: joins its contract and that of tool servers' resources"},
 		{"internal/source/git", []string{"internal/source"}, nil, "reads one type of source, by the machine's git"},

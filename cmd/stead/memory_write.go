@@ -28,11 +28,9 @@ func (a *app) memoryAdd() *cobra.Command {
 				body["supersedes"] = supersedes
 			}
 			if ttl != "" {
-				d, err := time.ParseDuration(ttl)
-				if err != nil || d < time.Second {
-					return stead.Invalid("ttl", "--ttl must be a duration of a second and more, such as 24h, not %.40q", ttl)
+				if body["ttl_seconds"], err = lifeOf(ttl); err != nil {
+					return err
 				}
-				body["ttl_seconds"] = int64(d / time.Second)
 			}
 			c, err := a.dial()
 			if err != nil {
@@ -51,13 +49,23 @@ func (a *app) memoryAdd() *cobra.Command {
 	return c
 }
 
+// lifeOf reads how long a memory is kept, in seconds.
+func lifeOf(ttl string) (int64, error) {
+	d, err := time.ParseDuration(ttl)
+	if err != nil || d < time.Second {
+		return 0, stead.Invalid("ttl", "--ttl must be a duration of a second and more, such as 24h, not %.40q", ttl)
+	}
+	return int64(d / time.Second), nil
+}
+
 func (a *app) memoryUpdate() *cobra.Command {
 	var fields memoryFields
 	var version int64
+	var ttl string
 	c := &cobra.Command{
 		Use: "update STORE MEMORY [TEXT]", Short: "Make the next version of a memory", Args: cobra.RangeArgs(2, 3),
 		Long: "Make the next version of a memory: what is not given stays as it is. --label, --metadata and the flags of its source replace all\n" +
-			"there is of that; an empty --label, --metadata, --valid-from or --valid-until takes it away. If the world has changed, and not\n" +
+			"there is of that; an empty --label, --metadata, --valid-from, --valid-until or --ttl takes it away. If the world has changed, and not\n" +
 			"the wording, add a memory that --supersedes it.",
 		Example: "  stead memory update STORE MEMORY \"The deploy window is on Tuesdays at 14:00\" --version 1",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,6 +75,13 @@ func (a *app) memoryUpdate() *cobra.Command {
 			}
 			if len(args) > 2 {
 				body["content"] = args[2]
+			}
+			if cmd.Flags().Changed("ttl") {
+				if body["ttl_seconds"] = nil; ttl != "" {
+					if body["ttl_seconds"], err = lifeOf(ttl); err != nil {
+						return err
+					}
+				}
 			}
 			if len(body) == 0 {
 				return stead.Invalid("content", "say what changes: TEXT, or flags such as --label and --valid-until")
@@ -86,6 +101,7 @@ func (a *app) memoryUpdate() *cobra.Command {
 		},
 	}
 	fields.register(c)
+	c.Flags().StringVar(&ttl, "ttl", "", "how long from now until it is forgotten, such as 720h; empty: never")
 	versionFlag(c, &version)
 	return c
 }

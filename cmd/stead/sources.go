@@ -23,6 +23,10 @@ func sourceReaders(cfg *config.Config, resources tool.Resources, databases []*op
 	roots := make([]directory.Root, len(c.Directories))
 	for i, d := range c.Directories {
 		roots[i] = directory.Root{Name: d.Name, Path: d.Path, Projects: projectIDs(d.Projects)}
+		if p := d.Permissions; p != nil {
+			users, groups := p.IDs()
+			roots[i].Permissions = &directory.Permissions{Users: users, Groups: groups, Everyone: p.Others == config.OthersEveryone}
+		}
 	}
 	repositories := make([]git.Repository, len(c.Repositories))
 	for i, r := range c.Repositories {

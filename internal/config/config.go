@@ -22,7 +22,7 @@
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
 //	approvals   {webhooks: [{name, url, secret, projects, headers, ca}]}
 //	policies    {directory, inline, default}
-//	sources     {directories: [{name, path, projects}], repositories: [{name, path, url, token, projects}]}
+//	sources     {directories: [{name, path, projects, permissions: {users, groups, others}}], repositories: [{name, path, url, token, projects}]}
 //	builtin_guardrails  [secrets]; left out: all of them
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}

@@ -50,6 +50,8 @@ type SourceDirectory struct {
 	Name     string   `yaml:"name"`
 	Path     string   `yaml:"path"`
 	Projects []string `yaml:"projects"` // none: all
+	// Permissions say who of the file system is whom; nil: rules of sources alone say who may read what.
+	Permissions *SourcePermissions `yaml:"permissions"`
 }
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
@@ -85,6 +87,11 @@ func (c *Config) checkSources() error {
 			return invalid(at+".path", "Begin it at the root.", "%s.path %.80q is no absolute path", at, d.Path)
 		case within(real(d.Path), real(data)) || within(real(data), real(d.Path)):
 			return invalid(at+".path", "Keep documents and the server's data apart.", "%s.path %.80q and data, %.80q, lie inside of each other", at, d.Path, data)
+		}
+	}
+	for i, d := range c.Sources.Directories {
+		if err := d.Permissions.check(fmt.Sprintf("sources.directories[%d].permissions", i)); err != nil {
+			return err
 		}
 	}
 	if err := c.checkSites(); err != nil {

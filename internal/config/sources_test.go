@@ -25,17 +25,21 @@ func TestSourcesAreChecked(t *testing.T) {
 		}
 		return c.checkSources()
 	}
-	if err := load(`{directories: [{name: handbook, path: DIR/docs, projects: [a]}], repositories: [{name: code, path: DIR/code.git}, {name: shop, url: "https://git.example.com/shop.git", token: t}], servers: [{label: crm, projects: [a]}]}`); err != nil {
+	if err := load(`{directories: [{name: handbook, path: DIR/docs, projects: [a]}, {name: shared, path: DIR/docs, permissions: {users: {root: ["user:ada"], 1002: ["service:ci"]}, groups: {"20": ["role:staff"]}, others: everyone}}], repositories: [{name: code, path: DIR/code.git}, {name: shop, url: "https://git.example.com/shop.git", token: t}], servers: [{label: crm, projects: [a]}]}`); err != nil {
 		t.Error(err)
 	}
 	for text, param := range map[string]string{
-		`{directories: [{name: "", path: DIR/docs}]}`:                                 "sources.directories[0].name",
-		`{directories: [{name: A/b, path: DIR/docs}]}`:                                "sources.directories[0].name",
-		`{directories: [{name: a, path: DIR/docs}, {name: a, path: DIR/more}]}`:       "sources.directories[1].name",
-		`{directories: [{name: a, path: docs}]}`:                                      "sources.directories[0].path",
-		`{directories: [{name: a, path: DIR}]}`:                                       "sources.directories[0].path", // the data lie in it
-		`{directories: [{name: a, path: DIR/data/sub}]}`:                              "sources.directories[0].path", // it lies in the data
-		`{directories: [{name: a, path: DIR/link}]}`:                                  "sources.directories[0].path", // it is the data
+		`{directories: [{name: "", path: DIR/docs}]}`:                                                           "sources.directories[0].name",
+		`{directories: [{name: A/b, path: DIR/docs}]}`:                                                          "sources.directories[0].name",
+		`{directories: [{name: a, path: DIR/docs}, {name: a, path: DIR/more}]}`:                                 "sources.directories[1].name",
+		`{directories: [{name: a, path: docs}]}`:                                                                "sources.directories[0].path",
+		`{directories: [{name: a, path: DIR/docs, permissions: {users: {nobody-of-that-name: ["user:ada"]}}}]}`: "sources.directories[0].permissions.users.nobody-of-that-name",
+		`{directories: [{name: a, path: DIR/docs, permissions: {groups: {"7": ["ada"]}}}]}`:                     "sources.directories[0].permissions.groups.7",
+		`{directories: [{name: a, path: DIR/docs, permissions: {groups: {"7": []}}}]}`:                          "sources.directories[0].permissions.groups.7",
+		`{directories: [{name: a, path: DIR/docs, permissions: {others: all}}]}`:                                "sources.directories[0].permissions.others",
+		`{directories: [{name: a, path: DIR}]}`:                                                                 "sources.directories[0].path", // the data lie in it
+		`{directories: [{name: a, path: DIR/data/sub}]}`:                                                        "sources.directories[0].path", // it lies in the data
+		`{directories: [{name: a, path: DIR/link}]}`:                                                            "sources.directories[0].path", // it is the data
 		`{sites: [{name: a}]}`:                                                        "sources.sites[0].urls",
 		`{sites: [{name: A, urls: ["https://x/"]}]}`:                                  "sources.sites[0].name",
 		`{sites: [{name: a, urls: ["https://x/"]}, {name: a, urls: ["https://y/"]}]}`: "sources.sites[1].name",

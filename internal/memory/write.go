@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
@@ -13,15 +14,23 @@ import (
 // Update makes the next version of an entry: change gets the present content. expected is the version
 // that must be the present one; AnyVersion: whichever it is.
 func (s *Service) Update(ctx context.Context, p stead.Principal, store, id string, expected int64, change func(*Content) error) (Entry, error) {
-	return s.update(ctx, p, store, id, expected, "", change)
+	return s.update(ctx, p, store, id, expected, "", nil, change)
+}
+
+// UpdateLife is Update that also says how long the entry is kept from now on; 0: for ever.
+func (s *Service) UpdateLife(ctx context.Context, p stead.Principal, store, id string, expected int64, life time.Duration, change func(*Content) error) (Entry, error) {
+	if life < 0 {
+		return Entry{}, stead.Invalid("ttl_seconds", "ttl_seconds must be positive, or 0: for ever")
+	}
+	return s.update(ctx, p, store, id, expected, "", &life, change)
 }
 
 // UpdateOnce is Update over whichever version there is, once a key: a second time gives the entry as it is by then.
 func (s *Service) UpdateOnce(ctx context.Context, p stead.Principal, store, id, key string, change func(*Content) error) (Entry, error) {
-	return s.update(ctx, p, store, id, AnyVersion, key, change)
+	return s.update(ctx, p, store, id, AnyVersion, key, nil, change)
 }
 
-func (s *Service) update(ctx context.Context, p stead.Principal, store, id string, expected int64, key string, change func(*Content) error) (Entry, error) {
+func (s *Service) update(ctx context.Context, p stead.Principal, store, id string, expected int64, key string, life *time.Duration, change func(*Content) error) (Entry, error) {
 	return s.write(ctx, p, store, id, expected, func(look *sight, old Entry, c *Change) ([]Change, error) {
 		next := old.Content
 		next.Labels = slices.Clone(next.Labels)
@@ -50,6 +59,11 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 		}
 		if err := look.mayWrite(&next); err != nil {
 			return nil, err
+		}
+		if life != nil {
+			if c.ExpiresAt = 0; *life > 0 {
+				c.ExpiresAt = milli(s.cfg.Now().Add(*life))
+			}
 		}
 		c.Key, c.Digest = key, ""
 		if key != "" {

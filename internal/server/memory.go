@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -23,6 +24,7 @@ type Memory interface {
 	ListMatching(ctx context.Context, p stead.Principal, store string, f memory.Filter, at int64, after string, limit int, desc bool) ([]memory.Entry, bool, error)
 	History(ctx context.Context, p stead.Principal, store, id string) ([]memory.Entry, error)
 	Update(ctx context.Context, p stead.Principal, store, id string, expected int64, change func(*memory.Content) error) (memory.Entry, error)
+	UpdateLife(ctx context.Context, p stead.Principal, store, id string, expected int64, life time.Duration, change func(*memory.Content) error) (memory.Entry, error)
 	Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (memory.Entry, error)
 	Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error
 	ForgetSaid(ctx context.Context, p stead.Principal, store, id string, expected int64) (int, error)
@@ -159,7 +161,7 @@ func (s *server) updateMemory(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if err != nil {
 		return err
 	}
-	if err := req.Only("an update of a memory", append([]string{"expected_version"}, contentFields...)...); err != nil {
+	if err := req.Only("an update of a memory", append([]string{"expected_version", "ttl_seconds"}, contentFields...)...); err != nil {
 		return err
 	}
 	expected, err := expectedVersion(r)
@@ -171,7 +173,16 @@ func (s *server) updateMemory(w http.ResponseWriter, r *http.Request, p stead.Pr
 	} else if ok {
 		expected = n
 	}
-	made, err := s.Memory.Update(r.Context(), p, r.PathValue("id"), r.PathValue("memory"), expected, func(c *memory.Content) error { return memoryContent(req.Object, c) })
+	change := func(c *memory.Content) error { return memoryContent(req.Object, c) }
+	life, given, err := memoryLife(req.Object)
+	var made memory.Entry
+	switch {
+	case err != nil:
+	case given || req.Null("ttl_seconds"):
+		made, err = s.Memory.UpdateLife(r.Context(), p, r.PathValue("id"), r.PathValue("memory"), expected, life, change)
+	default:
+		made, err = s.Memory.Update(r.Context(), p, r.PathValue("id"), r.PathValue("memory"), expected, change)
+	}
 	if err != nil {
 		return err
 	}

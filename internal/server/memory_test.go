@@ -159,6 +159,7 @@ func TestMemoriesThatAreWrong(t *testing.T) {
 	} {
 		d.says("POST "+store+"/memories", body, 400, `"param":"`+param+`"`)
 	}
+	d.says("POST "+store+"/memories/mem_none", `{"ttl_seconds":0}`, 400, `"param":"ttl_seconds"`)
 	d.says("POST "+store+"/memories", `{"content":"x","supersedes":"mem_none"}`, 404)
 	d.says("POST "+store+"/memories/batch", `{"memories":[{"content":"x"},{"content":""}]}`, 400, `"param":"memories[1].content"`)
 	d.says("POST "+store+"/search", `{}`, 400, `"param":"query"`)
@@ -180,7 +181,7 @@ func TestWhatAMemoryRequestDoesNotKnowIsRefused(t *testing.T) {
 		{store + "/memories", `{"content":"x","scope":{"type":"user","user":"ada"}}`, "scope.user"},
 		{store + "/memories", `{"content":"x","source":{"session":"s"}}`, "source.session"},
 		{store + "/memories/batch", `{"memories":[{"content":"x","validUntil":3}]}`, "memories[0].validUntil"},
-		{one, `{"ttl_seconds":60}`, "ttl_seconds"},
+		{one, `{"ttl":60}`, "ttl"},
 		{one + "/redact", `{"expected_version":7}`, "expected_version"},
 		{store + "/ingest", `{"session_id":"s","scopes":[]}`, "scopes"},
 		{store, `{"label":"x"}`, "label"},
@@ -188,4 +189,6 @@ func TestWhatAMemoryRequestDoesNotKnowIsRefused(t *testing.T) {
 		d.says("POST "+c.call, c.body, 400, `"param":"`+c.param+`"`)
 	}
 	d.says("GET "+one, "", 200, `"version":1`, "roses")
+	d.says("POST "+one, `{"ttl_seconds":60}`, 200, `"version":2`, `"expires_at":1`)
+	d.says("POST "+one, `{"ttl_seconds":null}`, 200, `"expires_at":null`)
 }

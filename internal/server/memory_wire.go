@@ -232,10 +232,16 @@ func newMemory(o param.Object) (memory.New, error) {
 	if err := setString(o, "supersedes", &n.Supersedes); err != nil {
 		return n, err
 	}
-	const maxLife = int64(100 * 365 * 24 * time.Hour / time.Second)
-	life, _, err := o.Int("ttl_seconds", 1, maxLife)
-	n.Life = time.Duration(life) * time.Second
+	var err error
+	n.Life, _, err = memoryLife(o)
 	return n, err
+}
+
+// memoryLife is how long a memory is kept, where a request says it.
+func memoryLife(o param.Object) (time.Duration, bool, error) {
+	const maxLife = int64(100 * 365 * 24 * time.Hour / time.Second)
+	life, ok, err := o.Int("ttl_seconds", 1, maxLife)
+	return time.Duration(life) * time.Second, ok, err
 }
 
 func newMemories(o param.Object) ([]memory.New, error) {

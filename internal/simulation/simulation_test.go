@@ -150,6 +150,9 @@ func (w *world) check(apps []*app) {
 		w.checkAudit(a, events)
 		w.checkReplay(a, events)
 		w.checkSnapshots(a, events)
+		for _, ahead := range timersAhead(events) {
+			w.failf("session %s: %s", a.id, ahead)
+		}
 		w.checkSubagents(a, events)
 		a.checkStream(events)
 	}
@@ -226,6 +229,40 @@ func (w *world) checkInputs(a *app, events []stead.Event) {
 		if count[s] != 1 {
 			w.failf("session %s holds %q %d times", a.id, s, count[s])
 		}
+	}
+}
+
+// maxLate is the most by which a node's clock is behind the store's, or ahead of it.
+const maxLate = 3 * time.Second
+
+// timersAhead: no event says that it is later than its writer's clock, or the store's, can have said. Else of several times that a session waits for one
+// that has not come is taken for over.
+func timersAhead(events []stead.Event) (ahead []string) {
+	for _, e := range events {
+		if e.Kind != session.KindTimerFired {
+			continue
+		}
+		if p, err := session.Decode[session.TimerFired](e); err != nil || p.At > e.At+maxLate.Milliseconds() {
+			ahead = append(ahead, fmt.Sprintf("event %d brings a time %d ms ahead of its own: %v", e.Seq, p.At-e.At, err))
+		}
+	}
+	return ahead
+}
+
+// TestTimersAheadAreSeen: the check tells a time that has not come from one that another clock has brought.
+func TestTimersAheadAreSeen(t *testing.T) {
+	var events []stead.Event
+	for i, at := range []int64{1000, 999, 1000 + maxLate.Milliseconds(), 1001 + maxLate.Milliseconds(), 1000 + time.Hour.Milliseconds()} {
+		e, err := session.NewEvent(1000, session.KindTimerFired, session.TimerFired{At: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Seq = stead.Seq(i + 1)
+		events = append(events, e)
+	}
+	got := timersAhead(events)
+	if len(got) != 2 || !strings.HasPrefix(got[0], "event 4 ") || !strings.HasPrefix(got[1], "event 5 ") {
+		t.Errorf("%q", got)
 	}
 }
 

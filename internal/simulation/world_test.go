@@ -127,7 +127,7 @@ func (w *world) boot(slot int) {
 	if os.Getenv("STEAD_TEST_LOG") != "" {
 		out = os.Stderr
 	}
-	late := w.upTo(6*time.Second) - 3*time.Second // the node's clock beside the store's
+	late := w.upTo(2*maxLate) - maxLate // the node's clock beside the store's
 	now := func() time.Time { return w.now().Add(late) }
 	host := w.boxes.machine(slot)
 	r := runner.New(runner.Config{

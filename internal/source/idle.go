@@ -1,8 +1,13 @@
 package source
 
 import (
+	"context"
 	"fmt"
 	"iter"
+	"reflect"
+	"slices"
+
+	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
 // codeIdle is the code of a pattern of a rule of access that is for no document.
@@ -10,6 +15,33 @@ const codeIdle = "access_unmatched"
 
 // codeClosed is the code of documents that nobody may read.
 const codeClosed = "access_closed"
+
+// codeShut is the code of documents that their source lets nobody read whom the configuration knows.
+const codeShut = "access_unmapped"
+
+// shut counts those.
+func (p *pass) shut(d Document) {
+	if d.Permits == nil || !slices.ContainsFunc(d.Permits.Readers, func(r vectorstore.Readers) bool { return reflect.DeepEqual(r, vectorstore.Nobody()) }) {
+		return
+	}
+	if p.shut1++; p.shutAt == "" || d.Path < p.shutAt {
+		p.shutAt = d.Path
+	}
+}
+
+// permit has what the source says of who may read a document hold for the version that is there, at once.
+func (p *pass) permit(ctx context.Context, d Document, have vectorstore.File, known bool) error {
+	if !known || reflect.DeepEqual(d.Permits, have.Origin.Permits) {
+		return nil
+	}
+	put := vectorstore.Put{Keep: true, Filename: have.Filename, Attributes: have.Attributes, Plan: have.Plan, Origin: *have.Origin, Over: have.Attachment}
+	put.Origin.Permits = d.Permits
+	put.Origin.Labels, put.Origin.Readers = p.access.of(d.Path, d.Permits)
+	if err := p.put(ctx, put, nothing); err != nil {
+		return err
+	}
+	return p.flush(ctx)
+}
 
 // maxIdle is how many of those are told.
 const maxIdle = 20
@@ -39,7 +71,7 @@ func (p *pass) idle(paths iter.Seq[string]) {
 				one = path
 			}
 		} else if len(left) == 0 && !deny {
-			return
+			break
 		}
 		for _, o := range left {
 			if !o.matches(at, true) {
@@ -54,6 +86,12 @@ func (p *pass) idle(paths iter.Seq[string]) {
 	var told []Failure
 	if closed > 0 {
 		told = append(told, Failure{one, codeClosed, fmt.Sprintf("nobody may read %d documents, this one among them: access_default is deny, and no rule of access that names principals, roles or everyone is for them", closed)})
+	}
+	if p.shut1 > 0 {
+		told = append(told, Failure{p.shutAt, codeShut, fmt.Sprintf("nobody may read %d documents, this one among them: those who may where they lie, by owner, group and mode, are nobody that permissions of the server's configuration name", p.shut1)})
+	}
+	if len(told) == 0 && len(left) == 0 {
+		return
 	}
 	for _, o := range left[:min(len(left), maxIdle)] {
 		told = append(told, Failure{o.text, codeIdle, fmt.Sprintf("access[%d] is for no document that there is: paths are those that documents have, from where the source begins (behind its path)", o.rule)})

@@ -10,19 +10,22 @@ import (
 	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
-// access says who may read the documents of a source, by their paths alone: so it can be said of those that nobody can read just now, too.
+// access says who may read the documents of a source, by their paths and what the source said of them last: so it can be said of those that
+// nobody can read just now, too.
 type access struct {
-	kind  string // of the source
-	deny  bool   // what no rule says it of is nobody's
-	rules rules
+	kind    string // of the source
+	deny    bool   // what no rule says it of is nobody's
+	permits bool   // the source says of each document who may read it; what it has not said yet is nobody's
+	rules   rules
 }
 
-func accessOf(spec Spec) access {
-	return access{spec.Type, spec.AccessDefault == AccessDeny, parseRules(spec.Access)}
+func (s *Service) access(project stead.ProjectID, spec Spec) access {
+	by, ok := s.cfg.Readers[spec.Type].(Permitter)
+	return access{spec.Type, spec.AccessDefault == AccessDeny, ok && by.Permits(project, spec), parseRules(spec.Access)}
 }
 
-// of is what a document's path says of it.
-func (a access) of(path string) (labels []string, readers []vectorstore.Readers) {
+// of is what a document's path, and its source, say of it.
+func (a access) of(path string, said *vectorstore.Permits) (labels []string, readers []vectorstore.Readers) {
 	if slices.Contains(strangers(), a.kind) {
 		labels = append(labels, LabelUntrusted)
 	}
@@ -36,11 +39,26 @@ func (a access) of(path string) (labels []string, readers []vectorstore.Readers)
 			readers = append(readers, r.Readers)
 		}
 	}
-	if a.deny && !a.rules.say(parts) {
+	if said != nil {
+		readers = append(readers, said.Readers...)
+	}
+	if a.permits && said == nil || a.deny && !a.rules.say(parts) {
 		readers = append(readers, vectorstore.Nobody())
 	}
 	slices.Sort(labels)
 	return slices.Compact(labels), readers
+}
+
+// LabelUntrusted says that strangers may have written a document.
+const LabelUntrusted = "untrusted"
+
+// strangers are the types of sources whose documents others write than those whose machine it is.
+func strangers() []string {
+	return []string{
+		Web,
+		MCP,
+		SQL,
+	}
 }
 
 // sameAccess reports whether two sources let the same people.
@@ -51,7 +69,7 @@ func sameAccess(a, b Spec) bool {
 // govern writes who may read them, and their labels, over all documents of a source that are there, as run: nothing is read, and the source
 // need not be there. It returns them by their paths, as they are then.
 func (s *Service) govern(ctx context.Context, project stead.ProjectID, store, id string, spec Spec, run int64) (map[string]vectorstore.File, error) {
-	a := accessOf(spec)
+	a := s.access(project, spec)
 	for range maxTries { // until all of them are so: one of which a version was just begun is passed over
 		known, err := s.cfg.Stores.Documents(ctx, project, store, id)
 		if err != nil {
@@ -72,7 +90,7 @@ func (s *Service) govern(ctx context.Context, project stead.ProjectID, store, id
 func (a access) over(known map[string]vectorstore.File, run int64) []vectorstore.Put {
 	var puts []vectorstore.Put
 	for path, f := range known {
-		labels, readers := a.of(path)
+		labels, readers := a.of(path, f.Origin.Permits)
 		if slices.Equal(labels, f.Origin.Labels) && reflect.DeepEqual(readers, f.Origin.Readers) {
 			continue
 		}
@@ -115,10 +133,10 @@ func (p *pass) heed(ctx context.Context, spec Spec) error {
 		return nil
 	}
 	p.spec.Access, p.spec.AccessDefault = spec.Access, spec.AccessDefault
-	p.access = accessOf(p.spec)
+	p.access = p.s.access(p.project, p.spec)
 	for i := range p.puts {
 		o := &p.puts[i].Origin
-		o.Labels, o.Readers = p.access.of(o.Path)
+		o.Labels, o.Readers = p.access.of(o.Path, o.Permits)
 	}
 	_, err := p.s.govern(ctx, p.project, p.store, p.source, p.spec, p.run)
 	return err

@@ -163,6 +163,11 @@ type Reader interface {
 	Walk(ctx context.Context, w Walk) (string, error)
 }
 
+// Permitter is a Reader that knows who may read what it reads. Of a source of which it says so, what it has not said yet of a document is nobody's.
+type Permitter interface {
+	Permits(project stead.ProjectID, spec Spec) bool
+}
+
 // Walk is one walk through a source.
 type Walk struct {
 	Project stead.ProjectID
@@ -179,6 +184,8 @@ type Document struct {
 	Path  string // within the source; with Err, it may be that of a directory
 	URI   string
 	Stamp string // while it stays the same, so does what the document says; "": that is not known without reading
+	// Permits are who may read it there; nil: its source does not say. See Permitter.
+	Permits *vectorstore.Permits
 	// Read returns what it says. Errors as Err; ErrUnchanged: it says what it said, and Content has a new stamp at most.
 	Read func(ctx context.Context) (Content, error)
 	// Err is why it can't be read: KindNotFound and KindForbidden say that it is gone or not to be read, and so is what lies below it;

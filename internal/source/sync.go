@@ -49,6 +49,8 @@ type pass struct {
 	met     map[string]bool
 	kept    []string // directories, with a slash, of which nobody knows what is in them
 	met1    int      // documents that were met
+	shut1   int      // that their source lets nobody read who is known
+	shutAt  string   // the first of these
 
 	puts  []vectorstore.Put
 	means []meaning                           // of each put
@@ -80,7 +82,7 @@ func (s *Service) synchronise(ctx context.Context, h *held) error {
 	if !there {
 		return s.cfg.Documents.DeleteDocument(ctx, d.Key, d.Version)
 	}
-	p := &pass{s: s, project: d.Project, store: d.Tag, source: d.ID, spec: data.Spec, run: data.State.Run, access: accessOf(data.Spec), met: map[string]bool{}, still: h.still}
+	p := &pass{s: s, project: d.Project, store: d.Tag, source: d.ID, spec: data.Spec, run: data.State.Run, access: s.access(d.Project, data.Spec), met: map[string]bool{}, still: h.still}
 	p.counts = Counts{Removed: data.State.Counts.Removed, Read: data.State.Counts.Read, ReadBytes: data.State.Counts.ReadBytes} // of a node that died at it
 	working, stop := context.WithCancel(ctx)
 	defer stop()
@@ -250,7 +252,11 @@ func (p *pass) visit(ctx context.Context, d Document) error {
 		return nil
 	}
 	p.met[d.Path] = true
+	p.shut(d)
 	if p.met1++; p.met1 > p.room {
+		if p.err = p.permit(ctx, d, have, known); p.err != nil {
+			return p.err
+		}
 		p.fail(d.Path, codeLimit, fmt.Sprintf("a source has at most %d documents, a vector store %d files in all: choose fewer by include and exclude", MaxDocuments, vectorstore.MaxFiles))
 		return nil
 	}
@@ -278,6 +284,9 @@ func (p *pass) visit(ctx context.Context, d Document) error {
 	stamp := cmp.Or(c.Stamp, d.Stamp)
 	if same && have.Origin.Digest == digest {
 		p.err = p.unchanged(ctx, d, have, stamp)
+		return p.err
+	}
+	if p.err = p.permit(ctx, d, have, known); p.err != nil { // what it said until now is found until the next version is indexed
 		return p.err
 	}
 	put := vectorstore.Put{Filename: cmp.Or(c.Name, nameOf(d.Path)), Data: c.Data, Plan: p.spec.Plan, Attributes: p.attributes(d.Path), Over: have.Attachment}
@@ -309,8 +318,8 @@ func meant(known bool) meaning {
 
 // origin is what a document's path says of it.
 func (p *pass) origin(d Document) vectorstore.Origin {
-	o := vectorstore.Origin{Source: p.source, Kind: p.spec.Type, Path: d.Path, URI: d.URI, Run: p.run}
-	o.Labels, o.Readers = p.access.of(d.Path)
+	o := vectorstore.Origin{Source: p.source, Kind: p.spec.Type, Path: d.Path, URI: d.URI, Permits: d.Permits, Run: p.run}
+	o.Labels, o.Readers = p.access.of(d.Path, d.Permits)
 	return o
 }
 
@@ -331,7 +340,7 @@ func (p *pass) attributes(path string) map[string]any {
 func (p *pass) unchanged(ctx context.Context, d Document, have vectorstore.File, stamp string) error {
 	now, was := p.origin(d), *have.Origin
 	attributes := p.attributes(d.Path)
-	other := !slices.Equal(now.Labels, was.Labels) || !reflect.DeepEqual(now.Readers, was.Readers) || !reflect.DeepEqual(attributes, have.Attributes)
+	other := !slices.Equal(now.Labels, was.Labels) || !reflect.DeepEqual(now.Readers, was.Readers) || !reflect.DeepEqual(now.Permits, was.Permits) || !reflect.DeepEqual(attributes, have.Attributes)
 	means := nothing
 	switch {
 	case have.Status == vectorstore.Failed:
@@ -349,23 +358,11 @@ func (p *pass) unchanged(ctx context.Context, d Document, have vectorstore.File,
 		return nil
 	}
 	put := vectorstore.Put{Keep: true, Filename: have.Filename, Attributes: attributes, Plan: have.Plan, Origin: was, Over: have.Attachment}
-	put.Origin.Stamp, put.Origin.URI, put.Origin.Labels, put.Origin.Readers = stamp, now.URI, now.Labels, now.Readers
+	put.Origin.Stamp, put.Origin.URI, put.Origin.Labels, put.Origin.Readers, put.Origin.Permits = stamp, now.URI, now.Labels, now.Readers, now.Permits
 	if means == changed {
 		put.Origin.Run = p.run
 	}
 	return p.put(ctx, put, means)
-}
-
-// LabelUntrusted says that strangers may have written a document.
-const LabelUntrusted = "untrusted"
-
-// strangers are the types of sources whose documents others write than those whose machine it is.
-func strangers() []string {
-	return []string{
-		Web,
-		MCP,
-		SQL,
-	}
 }
 
 // put writes a version, with others.
@@ -450,7 +447,8 @@ func (p *pass) unreadable(ctx context.Context, d Document, have vectorstore.File
 		return p.err
 	}
 	p.fail(d.Path, codeOf(err), err.Error())
-	return nil
+	p.err = p.permit(ctx, d, have, known) // its last version stays
+	return p.err
 }
 
 func (p *pass) fail(path, code, message string) {

@@ -36,6 +36,7 @@ type Origin struct {
 	Stamp   string    `json:"stamp,omitempty"`   // while that stays, it says the same; "": nobody knows without reading it
 	Labels  []string  `json:"labels,omitempty"`  // for policies
 	Readers []Readers `json:"readers,omitempty"` // who may read it: each of them must let somebody
+	Permits *Permits  `json:"permits,omitempty"` // of which Readers are made, where its source says who may read it; nil: it does not
 	Run     int64     `json:"run"`               // number of the synchronisation that wrote this version
 	New     bool      `json:"new,omitempty"`     // it wrote the first one
 
@@ -195,7 +196,7 @@ func (s *Service) intend(ctx context.Context, project stead.ProjectID, store str
 		if !was {
 			old = File{ID: w.id, CreatedAt: s.now(), Status: InProgress, Filename: w.Filename, Plan: w.Plan, Attributes: w.Attributes}
 			o := w.Origin
-			old.Origin = &Origin{Source: o.Source, Kind: o.Kind, Path: o.Path, URI: o.URI, Labels: o.Labels, Readers: o.Readers, Run: o.Run, New: true}
+			old.Origin = &Origin{Source: o.Source, Kind: o.Kind, Path: o.Path, URI: o.URI, Labels: o.Labels, Readers: o.Readers, Permits: o.Permits, Run: o.Run, New: true}
 		}
 		if w.late = was && old.Attachment != w.Over; w.late || w.Keep || w.Failure != nil {
 			return old, !was

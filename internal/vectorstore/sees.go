@@ -15,6 +15,11 @@ type Readers struct {
 	Roles      []string `json:"roles,omitempty"`
 }
 
+// Permits are who may read a document by what its source itself says: each of the Readers must let somebody, none is everybody.
+type Permits struct {
+	Readers []Readers `json:"readers,omitempty"`
+}
+
 // Nobody are Readers that let nobody: no principal is called so.
 func Nobody() Readers { return Readers{Principals: []string{"nobody"}} }
 

@@ -324,3 +324,39 @@ func named(f *serviceFixture) {
 		}
 	}
 }
+
+// changedLife: the next version of an entry is kept for as long as it says, from then on; where it says nothing, until what was said before.
+func changedLife(f *serviceFixture) {
+	lasting := note("the window is on Tuesday")
+	lasting.Life = time.Hour
+	e := f.add(lasting)[0]
+	change := func(life *time.Duration, text string) memory.Entry {
+		f.Helper()
+		set := func(c *memory.Content) error { c.Text = text; return nil }
+		var next memory.Entry
+		var err error
+		if life == nil {
+			next, err = f.Update(f.ctx, f.me, f.store, e.ID, memory.AnyVersion, set)
+		} else {
+			next, err = f.UpdateLife(f.ctx, f.me, f.store, e.ID, memory.AnyVersion, *life, set)
+		}
+		if err != nil {
+			f.Fatal(err)
+		}
+		return next
+	}
+	if next := change(nil, "on Friday"); next.ExpiresAt != e.ExpiresAt || e.ExpiresAt == 0 {
+		f.Errorf("it ends at %d, not at %d", next.ExpiresAt, e.ExpiresAt)
+	}
+	day, never := 24*time.Hour, time.Duration(0)
+	if next := change(&day, "on Sunday"); next.ExpiresAt < time.Now().Add(day-time.Minute).UnixMilli() {
+		f.Errorf("it ends at %d", next.ExpiresAt)
+	}
+	if next := change(&never, "on no day"); next.ExpiresAt != 0 {
+		f.Errorf("it ends at %d", next.ExpiresAt)
+	}
+	short := time.Millisecond
+	change(&short, "now")
+	time.Sleep(2 * short)
+	f.left("When its time is over", "")
+}

@@ -60,6 +60,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"what was said last is true, whenever it is learned":          learnedLate,
 		"what is named is superseded, whatever its kind":              named,
 		"an agent writes down no secrets":                             noSecrets,
+		"a change says how long":                                      changedLife,
 		"what an agent wrote over a memory goes with its session":     writtenOver,
 		"what was said around a hit comes with it":                    around,
 		"what is hidden does not stand around a hit":                  aroundHidden,

@@ -6,6 +6,8 @@
 // the root by the operating system (os.Root), so that no name leads out of it. A file whose last change is not older than
 // racyTime when it is read has no stamp: another change may leave that the same.
 //
+// Where a root has Permissions, who may read a file is read with it, each time, by owner, group, mode and access control list: see Permissions.
+//
 // Errors: a file or directory that is gone, or that the server may not read, is KindNotFound or KindForbidden; what can't be read for
 // another reason, and a root that is not there, is KindUnavailable.
 package directory
@@ -25,6 +27,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/source"
+	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
 // racyTime is how long after its last change a file's size and time are trusted. File systems keep times as coarse as two seconds.
@@ -37,6 +40,8 @@ const listChunk = 1000
 type Root struct {
 	Name, Path string
 	Projects   []stead.ProjectID // whose sources may; none: all
+	// Permissions say whom those who may read a file are; nil: who may is said by rules of sources alone.
+	Permissions *Permissions
 }
 
 // Reader implements source.Reader.
@@ -65,22 +70,28 @@ func (r *Reader) root(project stead.ProjectID, spec source.Spec) (Root, error) {
 	return Root{}, e
 }
 
+// Permits implements source.Permitter.
+func (r *Reader) Permits(project stead.ProjectID, spec source.Spec) bool {
+	root, err := r.root(project, spec)
+	return err == nil && root.Permissions != nil
+}
+
 // Walk implements source.Reader.
 func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 	allowed, err := r.root(w.Project, w.Spec)
 	if err != nil {
 		return "", err
 	}
+	v := &visitor{ctx: ctx, walk: w, selection: source.Select(w.Spec), uri: "directory://" + path.Join(allowed.Name, w.Spec.Path) + "/", now: r.now, permissions: allowed.Permissions}
 	root, err := os.OpenRoot(allowed.Path)
-	if err == nil {
-		defer root.Close()
-		if w.Spec.Path != "" {
-			var part *os.Root
-			if part, err = openDir(root, w.Spec.Path); err == nil {
-				defer part.Close()
-				root = part
-			}
+	above := v.through(root, err, nil)
+	for part := range strings.SplitSeq(w.Spec.Path, "/") {
+		if err != nil || part == "" {
+			break
 		}
+		defer root.Close()
+		root, err = openDir(root, part)
+		above = v.through(root, err, above)
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return "", w.Visit(source.Document{Err: refused(err)}) // nothing of it may be read any more
@@ -88,21 +99,20 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 	if err != nil {
 		return "", stead.Wrap(stead.KindUnavailable, reason(err), "directory %q can't be read", path.Join(allowed.Name, w.Spec.Path))
 	}
-	v := &visitor{ctx: ctx, walk: w, selection: source.Select(w.Spec), uri: "directory://" + path.Join(allowed.Name, w.Spec.Path) + "/", now: r.now}
-	return "", v.dir(root, "", 1)
+	defer root.Close()
+	return "", v.dir(root, "", 1, above)
 }
 
-// openDir opens a directory below another one, without following a link.
+// openDir opens a directory in another one, without following a link.
 func openDir(root *os.Root, name string) (*os.Root, error) {
-	first, rest, more := strings.Cut(name, "/")
-	info, err := root.Lstat(first)
+	info, err := root.Lstat(name)
 	if err == nil && !info.IsDir() {
-		err = &fs.PathError{Op: "open", Path: first, Err: syscall.ENOTDIR}
+		err = &fs.PathError{Op: "open", Path: name, Err: syscall.ENOTDIR}
 	}
 	if err != nil {
 		return nil, err
 	}
-	next, err := root.OpenRoot(first)
+	next, err := root.OpenRoot(name)
 	if err != nil {
 		return nil, err
 	}
@@ -110,11 +120,7 @@ func openDir(root *os.Root, name string) (*os.Root, error) {
 		next.Close()
 		return nil, errors.Join(err, fs.ErrNotExist) // it was replaced meanwhile
 	}
-	if !more {
-		return next, nil
-	}
-	defer next.Close()
-	return openDir(next, rest)
+	return next, nil
 }
 
 // visitor meets what is below a root.
@@ -125,10 +131,25 @@ type visitor struct {
 	uri       string // that those of documents begin with
 	now       func() time.Time
 	entries   int
+	// permissions are those of the root; nil: nobody asks.
+	permissions *Permissions
 }
 
-// dir meets a directory, whose path is "" or ends with a slash.
-func (v *visitor) dir(root *os.Root, at string, depth int) error {
+// through adds who gets through a directory that was opened to those who get to it.
+func (v *visitor) through(root *os.Root, err error, above []vectorstore.Readers) []vectorstore.Readers {
+	if err != nil || v.permissions == nil {
+		return above
+	}
+	f, err := root.Open(".")
+	if err != nil {
+		return narrowed(above, vectorstore.Nobody())
+	}
+	defer f.Close()
+	return narrowed(above, v.permissions.of(f, mayPass))
+}
+
+// dir meets a directory, whose path is "" or ends with a slash, and to whose contents those of above get.
+func (v *visitor) dir(root *os.Root, at string, depth int, above []vectorstore.Readers) error {
 	if depth > source.MaxDepth {
 		return v.walk.Visit(source.Document{Path: strings.TrimSuffix(at, "/"), Err: stead.Errorf(stead.KindTooLarge, "more than %d directories lie inside of each other", source.MaxDepth)})
 	}
@@ -146,9 +167,9 @@ func (v *visitor) dir(root *os.Root, at string, depth int) error {
 		name := at + e.Name()
 		switch {
 		case e.IsDir() && !v.selection.Skips(name):
-			err = v.below(root, e.Name(), name, depth)
+			err = v.below(root, e.Name(), name, depth, above)
 		case e.Type().IsRegular() && v.selection.Has(name):
-			err = v.file(root, e.Name(), name)
+			err = v.file(root, e.Name(), name, above)
 		}
 		if err != nil {
 			return err
@@ -157,13 +178,13 @@ func (v *visitor) dir(root *os.Root, at string, depth int) error {
 	return nil
 }
 
-func (v *visitor) below(root *os.Root, name, at string, depth int) error {
+func (v *visitor) below(root *os.Root, name, at string, depth int, above []vectorstore.Readers) error {
 	sub, err := openDir(root, name)
 	if err != nil {
 		return v.walk.Visit(source.Document{Path: at, Err: translate(err)})
 	}
 	defer sub.Close()
-	return v.dir(sub, at+"/", depth+1)
+	return v.dir(sub, at+"/", depth+1, v.through(sub, nil, above))
 }
 
 // list reads the names of a directory, in their order.
@@ -191,7 +212,7 @@ func (v *visitor) list(root *os.Root) ([]fs.DirEntry, error) {
 }
 
 // file meets a file: it is opened, which says whether it may be read, and read only when that is asked for.
-func (v *visitor) file(root *os.Root, name, at string) error {
+func (v *visitor) file(root *os.Root, name, at string, above []vectorstore.Readers) error {
 	d := source.Document{Path: at, URI: v.uri + at}
 	f, info, err := open(root, name)
 	if err != nil {
@@ -200,6 +221,9 @@ func (v *visitor) file(root *os.Root, name, at string) error {
 	}
 	defer f.Close()
 	d.Stamp = stampOf(info)
+	if v.permissions != nil { // a change of these leaves the stamp as it is
+		d.Permits = &vectorstore.Permits{Readers: narrowed(above, v.permissions.of(f, mayRead))}
+	}
 	d.Read = func(context.Context) (source.Content, error) { return v.read(f, info) }
 	return v.walk.Visit(d)
 }
