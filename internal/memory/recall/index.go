@@ -23,8 +23,10 @@ type Index[T any] struct {
 	sessions []conversation
 	bySess   map[string]int32
 	length   float64 // of all entries together
-	vectors  vectors
-	seed     maphash.Seed // of said: nobody can make two texts that are taken for the same
+	// mostWorth is that of the entry that has, or had, most.
+	mostWorth float64
+	vectors   vectors
+	seed      maphash.Seed // of said: nobody can make two texts that are taken for the same
 }
 
 // entry is one entry as the index knows it: no text.
@@ -83,6 +85,7 @@ func (x *Index[T]) Put(e Entry[T]) {
 	kind := x.analyzer.shape(e.Text)
 	d.tells, at.asks, at.timed, d.ofAuthor = x.weights.tells(kind), kind.asks, kind.timed, x.weights.ofAuthor(kind)
 	at.worth = d.tells * float32(x.weights.important(d.importance))
+	x.mostWorth = max(x.mostWorth, float64(at.worth))
 	if e.At != 0 {
 		d.spans = spans(e.Text, time.UnixMilli(e.At))
 	}

@@ -31,6 +31,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	e := x.eyes(q.See)
 	asked := x.understand(q, e)
 	s := x.score(asked, e)
+	defer scratches.Put(s.scratch)
 	x.compare(q, asked, &s, e)
 	best := x.best(q, asked, &s, e)
 	hits := best.sorted()
@@ -54,8 +55,8 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 func (x *Index[T]) best(q Query[T], asked question, s *scores, e *eyes[T]) *top[T] {
 	best := &top[T]{limit: q.looked(), bySaid: map[uint64]*scored{}}
 	most := x.mostFactor(asked)
-	for n := range s.context {
-		if s.context[n] == 0 && (s.near == nil || s.near[n] == 0) {
+	for n := range s.words {
+		if !s.found(n) || !best.wants((s.without(n)+s.mostSession)*most.any) {
 			continue
 		}
 		p := &x.places[n]
@@ -159,13 +160,15 @@ func (x *Index[T]) compare(q Query[T], asked question, s *scores, e *eyes[T]) {
 	weight := x.weights.near * asked.most
 	if b := q.Balance; b != nil {
 		weight *= b.Vectors
-		for _, words := range [][]float32{s.own, s.context, s.session} {
-			for i := range words {
-				words[i] *= float32(b.Words)
-			}
+		for i := range s.words {
+			s.words[i].score *= float32(b.Words)
 		}
+		for i := range s.session {
+			s.session[i] *= float32(b.Words)
+		}
+		s.mostSession *= b.Words
 	}
-	s.near = make([]float32, len(s.context))
+	s.near = make([]float32, len(s.words))
 	allowed := func(n int32) bool { return e.sees(n) && (q.Allow == nil || q.Allow(x.entries[n].facets)) }
 	s.asked.above(allowed, func(n int32, above float64) { s.near[n] = float32(weight * above) })
 	s.fits = weight / nearShare
@@ -194,6 +197,7 @@ type mostFactors struct {
 	author      float64 // of entries by whom the query is about
 	timed, time float64 // of entries that say when, and of all
 	recency     float64
+	any         float64 // the most of whatever entry
 }
 
 // rounded is more than what a factor loses that is kept as a float32.
@@ -208,6 +212,10 @@ func (x *Index[T]) mostFactor(q question) mostFactors {
 	m.timed = m.time + w.timed
 	if q.when {
 		m.timed += w.when
+	}
+	m.any = x.mostWorth * m.recency * m.timed
+	if m.about != none {
+		m.any *= m.author
 	}
 	return m
 }
@@ -281,7 +289,7 @@ func (x *Index[T]) explain(n int32, q question, s scores) *Parts {
 			p.Words += v
 		}
 	}
-	p.Neighbours = max(0, float64(s.own[n]+s.context[n])-p.Words)
+	p.Neighbours = max(0, float64(s.words[n].score)-p.Words)
 	if c := x.places[n].session; c != none {
 		p.Session = float64(s.session[c])
 	}

@@ -19,7 +19,10 @@ type scored struct {
 // before orders hits: by score, the newer one first, then by id, so that an order never depends on
 // how the index came to be.
 func (s scored) before(o scored) int {
-	return cmp.Or(cmp.Compare(o.score, s.score), cmp.Compare(o.at, s.at), cmp.Compare(s.id, o.id))
+	if s.score != o.score {
+		return cmp.Compare(o.score, s.score) // nearly always: texts are not compared for nothing
+	}
+	return cmp.Or(cmp.Compare(o.at, s.at), cmp.Compare(s.id, o.id))
 }
 
 // top keeps the best of what it is offered, and of those that say the same the best. It is a heap with the worst on top.
@@ -35,6 +38,9 @@ func (t *top[T]) wants(score float64) bool {
 }
 
 func (t *top[T]) offer(n int32, d *entry[T], score float64) {
+	if !t.wants(score) {
+		return
+	}
 	s := &scored{entry: n, said: d.said, score: score, id: d.id, at: d.at}
 	same := t.bySaid[s.said]
 	switch {
