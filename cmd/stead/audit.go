@@ -69,6 +69,10 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 				Counting: memoryCounting(b.Counting),
 			})
 		},
+		Because: memory.Because,
+		Unshow: func(ctx context.Context, project stead.ProjectID, id string, most int) (erasure.Unshown, error) {
+			return unshown(ctx, run, services.memory, project, id, most)
+		},
 		Credentials: services.vaults.Forget, Sources: services.sources.ForgetMaker, Questions: desk.Blank, Purges: purges,
 		Texts: func(ctx context.Context, project stead.ProjectID, of audit.TextQuery) (int, error) {
 			return audit.Forget(ctx, store, project, of, nil)
@@ -86,6 +90,11 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 	var running sync.WaitGroup
 	running.Go(func() { s.Run(ctx) })
 	running.Go(func() { kept.Run(ctx) })
+	running.Go(func() {
+		services.memory.RunUnshow(ctx, func(err error) {
+			n.log.Warn("what is forgotten could not be taken out of a session that was shown it; it is tried again", "err", err)
+		})
+	})
 	n.onStop(func(context.Context) error {
 		cancel()
 		running.Wait()

@@ -37,7 +37,7 @@ type configured struct {
 }
 
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
-func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard, resources tool.Resources, databases []*openDatabase, embedding *memory.Embedding, gone func(context.Context, stead.ProjectID, stead.SessionID) (bool, error)) configured {
+func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard, resources tool.Resources, databases []*openDatabase, embedding *memory.Embedding, unshow memory.Unshow, gone func(context.Context, stead.ProjectID, stead.SessionID) (bool, error)) configured {
 	assets := asset.New(documents, n.blobs, time.Now)
 	var vectors *vectorstore.Service // which needs the files
 	var remembered *memory.Service   // which follows what is forgotten
@@ -59,7 +59,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
 	labels, apart := n.cfg.Memory.Labels()
-	remembered = memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding, Gone: gone, SessionLabels: labels, Apart: apart})
+	remembered = memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding, Gone: gone, Unshow: unshow, SessionLabels: labels, Apart: apart})
 	vaults := vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: authorizer, Now: time.Now, HTTP: named(guard), Log: n.log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var sweeping sync.WaitGroup

@@ -69,7 +69,7 @@ func (a *app) eraseCmd() *cobra.Command {
 			}
 			return a.object(e.Raw, func(w io.Writer) {
 				g := e.Erased
-				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials, Texts: g.Texts, Entries: g.Entries}
+				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials, Texts: g.Texts, Entries: g.Entries, ShownSessions: g.ShownSessions, ShownItems: g.ShownItems}
 				fmt.Fprintf(w, "%s: erased are %s\n", e.ID, erasedWords(all))
 				if out == "" {
 					fmt.Fprint(w, e.Certificate)
@@ -95,11 +95,14 @@ func erasedWords(g erasure.Totals) string {
 	if g.Texts > 0 {
 		reasons = fmt.Sprintf(", %d reasons in the audit log", g.Texts)
 	}
+	if g.ShownItems > 0 {
+		reasons += fmt.Sprintf(", and it was taken out of %d items of %d sessions that were shown it", g.ShownItems, g.ShownSessions)
+	}
 	if g.Items > 0 {
 		return fmt.Sprintf("the contents of %d items (%d events, %d blobs), %d memories", g.Items, g.Events, g.Blobs, g.Memories) + reasons
 	}
 	if g.Entries > 0 && g.Sessions == 0 {
-		return fmt.Sprintf("%d memories, and %d that were made of them", g.Entries, g.Memories-g.Entries)
+		return fmt.Sprintf("%d memories, and %d that were made of them", g.Entries, g.Memories-g.Entries) + reasons
 	}
 	words := fmt.Sprintf("%d sessions (%d events, %d blobs), %d memories, %d files", g.Sessions, g.Events, g.Blobs, g.Memories, g.Files) + reasons
 	if g.Credentials > 0 {

@@ -282,7 +282,7 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	purges := n.openPurges(store)
-	services := n.openConfigured(store, forgetting{store, purges}, keys, authorizer, guard, tools, databases, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
+	services := n.openConfigured(store, forgetting{store, purges}, keys, authorizer, guard, tools, databases, n.openEmbeddings(store, authorizer, switches, metered), unshow(func() *runner.Runner { return run }), gone(store))
 	n.vaults.Store(services.vaults)
 	issuer, workloads := n.openWorkloads(store, keys, authorizer)
 	n.consents = n.openConsents(store, keys, authorizer, guard, services, func() *runner.Runner { return run })
@@ -301,7 +301,7 @@ func (n *node) open(ctx context.Context) error {
 	n.meaning = meaning
 	n.openGuardrails(rails, metered.stateless, authorizer, switches)
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: heads.Blobs(blobs), Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Unsaid: unsaid(store), Watch: switches.Watch,
+		Store: store, Agents: store, Blobs: heads.Blobs(blobs), Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Unsaid: unsaid(store), Deleting: purges.Deleting, Watch: switches.Watch,
 		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(n.consents), Workloads: workloads,
 		Node: n.id, Now: time.Now, Log: log,
 		Environments: pcs.host, Foreign: pcs.planner.Foreign, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),

@@ -22,6 +22,9 @@ type Erasure struct {
 		Credentials int64 `json:"credentials"`
 		Texts       int64 `json:"audit_texts"`
 		Entries     int64 `json:"entries"` // memories that the certificate names
+		// ShownSessions were shown what went, which was taken out of ShownItems of theirs.
+		ShownSessions int64 `json:"shown_sessions"`
+		ShownItems    int64 `json:"shown_items"`
 	} `json:"erased"`
 	Problem     string `json:"problem"`
 	Certificate string `json:"certificate"`

@@ -31,6 +31,7 @@ type Certificate struct {
 	Files       []string            `json:"files,omitempty"`   // ids of the first MaxListed
 	Items       []session.Redaction `json:"items,omitempty"`   // the first MaxListed: what was redacted of an item and of its copies
 	Entries     []string            `json:"entries,omitempty"` // the first MaxListed memories that were meant, as STORE/ENTRY
+	Shown       []session.Redaction `json:"shown,omitempty"`   // the first MaxListed items of sessions out of which it was taken what they showed of it
 	Forks       bool                `json:"forks"`             // copies of the session were looked for, and went with it
 	// Bytes is what became of the bytes of it; nil: nobody looked.
 	Bytes *Bytes `json:"bytes,omitempty"`
@@ -62,6 +63,9 @@ type Totals struct {
 	Credentials int64 `json:"credentials,omitempty"`
 	// Texts are what people wrote into audit records, such as why they denied: the records stay.
 	Texts int64 `json:"audit_texts,omitempty"`
+	// ShownSessions are those that were shown what went, and out of whose journals it was taken: out of ShownItems of theirs.
+	ShownSessions int64 `json:"shown_sessions,omitempty"`
+	ShownItems    int64 `json:"shown_items,omitempty"`
 	// Entries are the memories that were meant, of Memories: an entry, or those of a scope.
 	Entries int64 `json:"entries,omitempty"`
 }
@@ -123,6 +127,24 @@ func (c *Certificate) addItem(r session.Redaction) error {
 	return nil
 }
 
+// addShown adds what was taken out of sessions that were shown what went: those of a session stand together.
+func (c *Certificate) addShown(all []session.Redaction) error {
+	for i, r := range all {
+		line, err := json.Marshal(r)
+		if err != nil {
+			return stead.Wrap(stead.KindInternal, err, "what was taken out of a session can't be written")
+		}
+		c.Digest = over(c.Digest, string(line))
+		if len(c.Shown) < MaxListed {
+			c.Shown = append(c.Shown, r)
+		}
+		if c.Erased.ShownItems++; i == 0 || all[i-1].Session != r.Session {
+			c.Erased.ShownSessions++
+		}
+	}
+	return nil
+}
+
 const originPrefix = "stead-erasure/"
 
 func (c *Certificate) note(s audit.Signer) (string, error) {
@@ -145,7 +167,7 @@ func Open(note string, keys []audit.Verifier) (Certificate, error) {
 	if err := json.Unmarshal([]byte(line), &c); err != nil || origin != originPrefix+url.PathEscape(string(c.Project)) {
 		return c, stead.Errorf(stead.KindInvalid, "this is no certificate of an erasure")
 	}
-	if c.Erased.Sessions > MaxListed || c.Erased.Files > MaxListed || c.Erased.Items > MaxListed || c.Erased.Entries > MaxListed {
+	if c.Erased.Sessions > MaxListed || c.Erased.Files > MaxListed || c.Erased.Items > MaxListed || c.Erased.Entries > MaxListed || c.Erased.ShownItems > MaxListed {
 		return c, nil
 	}
 	again := Certificate{}
@@ -164,6 +186,9 @@ func Open(note string, keys []audit.Verifier) (Certificate, error) {
 	}
 	for _, id := range c.Entries {
 		again.addEntry(id)
+	}
+	if err := again.addShown(c.Shown); err != nil {
+		return c, err
 	}
 	again.Erased.Credentials, again.Erased.Texts = c.Erased.Credentials, c.Erased.Texts
 	again.Erased.Memories, again.Erased.Changed, again.Erased.FileBytes = c.Erased.Memories, c.Erased.Changed, c.Erased.FileBytes

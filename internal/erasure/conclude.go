@@ -12,6 +12,9 @@ import (
 
 // empty notes that nothing of an erasure is left but bytes.
 func (s *Service) empty(ctx context.Context, e *Erasure) error {
+	if err := s.unshow(ctx, e); err != nil {
+		return err
+	}
 	if err := s.unask(ctx, e, slices.Collect(maps.Keys(e.gone()))); err != nil {
 		return err
 	}

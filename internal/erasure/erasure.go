@@ -3,7 +3,7 @@
 //
 // Shape: Request {session, item or user} → Erasure (a document) → Certificate (signed)
 //
-//	running ─▶ each session: count it, delete it, and why people answered in it ─▶ memories ─▶ credentials ─▶ reasons ─▶ files ─▶ nothing is left ─▶ purge ─▶ certificate ─▶ completed
+//	running ─▶ each session: count it, delete it, and why people answered in it ─▶ memories ─▶ credentials ─▶ reasons ─▶ files ─▶ sessions that were shown any of it: redact that ─▶ nothing is left ─▶ purge ─▶ certificate ─▶ completed
 //	        ─▶ an item, in its session and in copies: redact it ─▶ nothing of it is left ─▶ purge ─▶ certificate ─▶ completed
 //
 // Every step is written down before the next one begins, and can be made again: whichever node finds an erasure that
@@ -102,6 +102,8 @@ type Erasure struct {
 	// Gone are the sessions that were erased and that the certificate has no place for (of a user those about which nothing was taken out of questions
 	// yet); of an item, those where it was redacted.
 	Gone []stead.SessionID `json:"gone,omitempty"`
+	// Counted: what was taken out of sessions that were shown it is in So.
+	Counted bool `json:"counted,omitempty"`
 	// Approved is what was approved of the request: what is done behind it, or on another node, is done under that.
 	Approved approval.Grants `json:"approved,omitempty"`
 
@@ -109,6 +111,8 @@ type Erasure struct {
 	created int64
 	saved   time.Time // when another node was told last that it is this one's
 	marked  bool      // it waits for a purge, and a mark says so
+	later   bool      // it waits for sessions that are in use
+	awaited bool      // somebody waits for its end
 }
 
 // Sessions is what the service needs of sessions.
@@ -145,6 +149,10 @@ type Config struct {
 	Texts func(ctx context.Context, project stead.ProjectID, of audit.TextQuery) (int, error)
 	// Questions takes what was shown of requests out of the questions about them: those that of says yes to; nil: there are none.
 	Questions func(ctx context.Context, project stead.ProjectID, of func(id stead.SessionID, user string) bool) error
+	// Because makes what is forgotten under a context forgotten for an erasure. Unshow takes it out of the journals of sessions that were shown
+	// it, of most of them at most, as far as that can be done now; it may be called again. nil: nobody is shown anything.
+	Because func(ctx context.Context, erasure string) context.Context
+	Unshow  func(ctx context.Context, project stead.ProjectID, erasure string, most int) (Unshown, error)
 	// Purges takes the bytes of what was deleted out of the database's files before it is certified; nil: nobody does.
 	Purges *Purges
 	// Files deletes those that a user uploaded.
@@ -247,7 +255,11 @@ func (s *Service) SessionBefore(ctx context.Context, p stead.Principal, id stead
 	if err := s.create(ctx, &e, "", ""); err != nil {
 		return e, err
 	}
+	e.awaited = true
 	err = s.run(ctx, &e)
+	if _, waits := errors.AsType[*waiting](err); waits {
+		return e, nil // the session is gone; what others were shown of it follows
+	}
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		_ = s.withdraw(context.WithoutCancel(ctx), &e) // else Sweep finds it, is refused again, and withdraws it
 		return e, refused.err
@@ -422,6 +434,8 @@ func (s *Service) document(e *Erasure) (document.Document, error) {
 	switch {
 	case e.Status == Running && e.marked:
 		d.ExpiresAt = now.Add(purgeWithin).UnixMilli() // when somebody looks whether the mark is still there
+	case e.Status == Running && e.later:
+		d.ExpiresAt = now.Add(laterWait).UnixMilli()
 	case e.Status == Running:
 		d.ExpiresAt = now.Add(holdFor).UnixMilli() // when another node may go on
 	}

@@ -118,6 +118,10 @@ func (s *Service) resume(ctx context.Context, e *Erasure) error {
 		s.cfg.Log.Info("a deletion was not made: its session is in use", "session", e.So.Subject.ID, "err", refused.err)
 		return s.withdraw(ctx, e)
 	}
+	if waits, ok := errors.AsType[*waiting](err); ok { // it said so itself
+		s.cfg.Log.Info("an erasure waits", "erasure", e.ID, "for", waits.why)
+		return nil
+	}
 	e.Problem = message(err)
 	if saved := s.save(ctx, e); saved != nil {
 		return saved
@@ -135,6 +139,9 @@ func message(err error) string {
 
 // run takes an erasure to its end. Each step is saved before the next.
 func (s *Service) run(ctx context.Context, e *Erasure) error {
+	if s.cfg.Because != nil {
+		ctx = s.cfg.Because(ctx, e.ID)
+	}
 	if kind := e.So.Subject.Kind; kind == OfMemory || kind == OfScope {
 		if err := s.cfg.Entries(ctx, e.Principal, e.So.Subject.ID, slices.Clone(e.Meant), slices.Clone(e.Made), s.book(ctx, e)); err != nil {
 			return err

@@ -95,8 +95,8 @@ type Store interface {
 	// WriteMemories makes all of the changes or none, and returns the records as they are then. A change
 	// whose Key made a record before changes nothing and gives that record. Data nil forgets: the
 	// record's versions and keys are gone when this returns, and so is what it said in the eyes of Showings, unless it was
-	// Spent: those of it are marked as forgotten at the change's UpdatedAt, and due. Redact marks them too. Changes are of one
-	// store, of different ids.
+	// Spent: those of it are marked as forgotten at the change's UpdatedAt, for the erasure that ctx has (see Because), and due.
+	// Redact marks them too. Changes are of one store, of different ids.
 	WriteMemories(ctx context.Context, p Place, changes []Change) ([]Record, error)
 	// ReadMemories returns those of the records that are there and not forgotten, in any order.
 	ReadMemories(ctx context.Context, p Place, ids []string) ([]Record, error)

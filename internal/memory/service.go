@@ -35,6 +35,8 @@ type Config struct {
 	Record func(ctx context.Context, p stead.Principal, session string, what Forgotten) error
 	// Gone reports whether a session is not there any more; nil: nobody looks for what comes late from one.
 	Gone func(ctx context.Context, project stead.ProjectID, session stead.SessionID) (bool, error)
+	// Unshow takes what is forgotten out of sessions' journals; nil: nobody does.
+	Unshow Unshow
 	// SessionLabels are keys of sessions' labels: what is remembered in a session has its values of them as labels, "key:value".
 	SessionLabels []string
 	// Apart keeps what has such a label from agents of sessions that do not have it.
@@ -47,14 +49,15 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	shelves *Shelves[shelf]
-	within  *For     // nil: whoever asks acts for itself
-	shown   []string // labels of what whoever writes was just shown
+	unshows chan struct{} // something was forgotten here
+	within  *For          // nil: whoever asks acts for itself
+	shown   []string      // labels of what whoever writes was just shown
 }
 
 // NewService makes a Service.
 func NewService(c Config) *Service {
 	c.Store = c.Embedding.Waking(c.Store)
-	return &Service{cfg: c, shelves: NewShelves(c.Store, c.Now, MaxIndexed, newShelf, c.Embedding)}
+	return &Service{cfg: c, shelves: NewShelves(c.Store, c.Now, MaxIndexed, newShelf, c.Embedding), unshows: make(chan struct{}, 1)}
 }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {

@@ -17,6 +17,7 @@ import (
 //
 //	shown (before the model sees it) ─▶ forgotten: marked, in the transaction that forgets ─▶ followed: what was made of it goes
 //	                                                                                       ─▶ looked again, for what was under way
+//	                                                  └─▶ taken out of the session's journal: see unshow.go
 
 // Ref names a record: a memory, or a file of a vector store.
 type Ref struct{ Store, ID string }
@@ -26,9 +27,11 @@ type Showing struct {
 	Ref
 	Project   stead.ProjectID
 	Session   string
-	At        int64 // the session's last event when it was shown first
-	Forgotten int64 // Unix milliseconds
-	Due       int64 // Unix milliseconds: when it is followed next
+	At        int64  // the session's last event when it was shown first
+	Forgotten int64  // Unix milliseconds
+	Due       int64  // Unix milliseconds: when it is followed next
+	Unshow    int64  // Unix milliseconds: when it is taken out of the session's journal; 0: that is done
+	Cause     string // the erasure for which it was forgotten; "": none. See Because
 }
 
 // Showings keep what sessions were shown.
@@ -44,7 +47,13 @@ type Showings interface {
 	StaleSince(ctx context.Context, project stead.ProjectID, session string) (int64, bool, error)
 	// DropShowings removes what is known of a session.
 	DropShowings(ctx context.Context, project stead.ProjectID, session string) error
-	// CopyShowings notes of a copy of a session that it was shown the same.
+	// DueUnshowings are those that are to be taken out of journals by a time, of all projects, the first ones first.
+	DueUnshowings(ctx context.Context, now int64, limit int) ([]Showing, error)
+	// CausedShowings are those of an erasure that come after one, in the order of their sessions, stores and ids.
+	CausedShowings(ctx context.Context, project stead.ProjectID, cause string, after Showing, limit int) ([]Showing, error)
+	// Unshown sets when one is due to be taken out next (0: it was), unless it was forgotten once more meanwhile, or somebody else set that.
+	Unshown(ctx context.Context, o Showing, due int64) error
+	// CopyShowings notes of a copy of a session that it was shown the same. A second time those that are forgotten are due again.
 	CopyShowings(ctx context.Context, project stead.ProjectID, from, to string) error
 }
 
@@ -90,6 +99,7 @@ func (s *Service) Copied(ctx context.Context, project stead.ProjectID, from, to 
 // follow forgets what was made of what is forgotten in a project ("": in all of them), until there is nothing left that is due.
 func (s *Service) follow(ctx context.Context, p stead.Principal, project stead.ProjectID, count *Counting) (Forgotten, error) {
 	var out Forgotten
+	defer s.wakeUnshow()
 	for {
 		now := milli(s.cfg.Now())
 		due, err := s.cfg.Store.DueShowings(ctx, project, now, MaxShowings)
@@ -97,16 +107,16 @@ func (s *Service) follow(ctx context.Context, p stead.Principal, project stead.P
 			return out, err
 		}
 		slices.SortStableFunc(due, func(a, b Showing) int {
-			return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Session, b.Session))
+			return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Session, b.Session), cmp.Compare(a.Cause, b.Cause))
 		})
 		for len(due) > 0 { // what a session made is looked through once for all that it was shown
-			by, session := p, due[0].Session
+			by, session, cause := p, due[0].Session, due[0].Cause
 			by.Project = due[0].Project
-			n := slices.IndexFunc(due, func(o Showing) bool { return o.Project != by.Project || o.Session != session })
+			n := slices.IndexFunc(due, func(o Showing) bool { return o.Project != by.Project || o.Session != session || o.Cause != cause })
 			if n < 0 {
 				n = len(due)
 			}
-			did, err := s.forgetSession(ctx, by, origin{session: session, made: due[:n]}, nil, count)
+			did, err := s.forgetSession(Because(ctx, cause), by, origin{session: session, made: due[:n]}, nil, count)
 			out = out.and(did)
 			for _, one := range due[:n] {
 				if err == nil {

@@ -92,7 +92,7 @@ func writeMemories(ctx context.Context, tx pgx.Tx, p memory.Place, changes []mem
 			return nil, err
 		}
 		revision++
-		out[i] = queueMemory(queue, c, had, revision)
+		out[i] = queueMemory(queue, c, had, revision, memory.CauseOf(ctx))
 	}
 	queue.Queue(`UPDATE memory_heads SET revision = $3 WHERE project_id = $1 AND store_id = $2`, string(p.Project), p.Store, revision)
 	return out, tx.SendBatch(ctx, queue).Close()
@@ -145,7 +145,7 @@ func presentMemories(ctx context.Context, tx pgx.Tx, p memory.Place, changes []m
 }
 
 // queueMemory queues the statements of one change, and returns the record as it is after them.
-func queueMemory(queue *pgx.Batch, c *memory.Change, old memory.Record, revision int64) memory.Record {
+func queueMemory(queue *pgx.Batch, c *memory.Change, old memory.Record, revision int64, cause string) memory.Record {
 	r := c.Record
 	r.Version, r.Revision = old.Version+1, revision
 	if old.Data != nil {
@@ -181,7 +181,7 @@ func queueMemory(queue *pgx.Batch, c *memory.Change, old memory.Record, revision
 			project, store, r.ID, slices.DeleteFunc(has, func(s string) bool { return !storable(s) }))
 	}
 	if c.Forgets() {
-		queueUnshow(queue, r, c.By)
+		queueUnshow(queue, r, c.By, cause)
 	}
 	if c.Key != "" && r.Data != nil {
 		queue.Queue(`INSERT INTO memory_keys (project_id, store_id, key, digest, id) VALUES ($1, $2, $3, $4, $5)`,
@@ -261,7 +261,7 @@ func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		queue := &pgx.Batch{}
 		queue.Queue(`SELECT 1 FROM memory_heads WHERE project_id = $1 AND store_id = $2 FOR UPDATE`, string(p.Project), p.Store)
-		queue.Queue(`UPDATE memory_shown SET forgotten = $3, due = 1 WHERE project_id = $1 AND store_id = $2 AND forgotten = 0`, string(p.Project), p.Store, time.Now().UnixMilli())
+		queue.Queue(`UPDATE memory_shown SET forgotten = $3, due = 1, unshow = 1 WHERE project_id = $1 AND store_id = $2 AND forgotten = 0`, string(p.Project), p.Store, time.Now().UnixMilli())
 		for _, table := range []string{"memory_heads", "memories", "memory_versions", "memory_keys", "memory_origins", "memory_vectors", "memory_vector_heads"} { // the lock of the writers first
 			queue.Queue(`DELETE FROM `+table+` WHERE project_id = $1 AND store_id = $2`, string(p.Project), p.Store)
 		}

@@ -33,8 +33,9 @@ func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, sessi
 	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		queue := &pgx.Batch{}
 		queue.Queue(`SELECT 1 FROM memory_heads WHERE project_id = $1 AND store_id = ANY($2::text[]) ORDER BY store_id FOR SHARE`, string(project), stores)
-		queue.Queue(`INSERT INTO memory_shown (project_id, store_id, id, session_id, at, forgotten, due)
-			SELECT DISTINCT $1::text, r.store, r.id, $2::text, $3::bigint, CASE WHEN m.id IS NULL THEN $4::bigint ELSE 0 END, CASE WHEN m.id IS NULL THEN 1 ELSE 0 END
+		queue.Queue(`INSERT INTO memory_shown (project_id, store_id, id, session_id, at, forgotten, due, unshow)
+			SELECT DISTINCT $1::text, r.store, r.id, $2::text, $3::bigint, CASE WHEN m.id IS NULL THEN $4::bigint ELSE 0 END, CASE WHEN m.id IS NULL THEN 1 ELSE 0 END,
+				CASE WHEN m.id IS NULL THEN 1 ELSE 0 END
 			FROM unnest($5::text[], $6::text[]) AS r(store, id)
 			LEFT JOIN memories m ON m.project_id = $1 AND m.store_id = r.store AND m.id = r.id AND m.data IS NOT NULL
 			ORDER BY r.store, r.id ON CONFLICT DO NOTHING`, string(project), session, at, now, stores, ids)
@@ -43,9 +44,10 @@ func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, sessi
 }
 
 // queueUnshow marks what was shown of a record as forgotten.
-func queueUnshow(queue *pgx.Batch, r memory.Record, by string) {
-	queue.Queue(`UPDATE memory_shown SET forgotten = CASE WHEN session_id = $5 THEN 1 ELSE greatest($4::bigint, 1) END, due = 1 WHERE project_id = $1 AND store_id = $2 AND id = $3`,
-		string(r.Project), r.Store, r.ID, r.UpdatedAt, by)
+func queueUnshow(queue *pgx.Batch, r memory.Record, by, cause string) {
+	queue.Queue(`UPDATE memory_shown SET forgotten = CASE WHEN session_id = $5 THEN 1 ELSE greatest($4::bigint, 1) END, due = 1, unshow = 1,
+		cause = CASE WHEN $6::text = '' THEN cause ELSE $6 END WHERE project_id = $1 AND store_id = $2 AND id = $3`,
+		string(r.Project), r.Store, r.ID, r.UpdatedAt, by, cause)
 }
 
 // DueShowings implements memory.Store.
@@ -53,16 +55,33 @@ func (s *Store) DueShowings(ctx context.Context, project stead.ProjectID, now in
 	if !storable(string(project)) {
 		return nil, nil
 	}
+	return s.showings(ctx, `WHERE due > 0 AND due <= $1 AND ($2::text = '' OR project_id = $2) ORDER BY due LIMIT $3`, now, string(project), memory.Bounded(limit))
+}
+
+// DueUnshowings implements memory.Store.
+func (s *Store) DueUnshowings(ctx context.Context, now int64, limit int) ([]memory.Showing, error) {
+	return s.showings(ctx, `WHERE unshow > 0 AND unshow <= $1 ORDER BY unshow LIMIT $2`, now, memory.Bounded(limit))
+}
+
+// CausedShowings implements memory.Store.
+func (s *Store) CausedShowings(ctx context.Context, project stead.ProjectID, cause string, after memory.Showing, limit int) ([]memory.Showing, error) {
+	if !storable(string(project)) || !storable(cause) {
+		return nil, nil
+	}
+	return s.showings(ctx, `WHERE project_id = $1 AND cause = $2 AND cause <> '' AND (session_id, store_id, id) > ($3, $4, $5) ORDER BY session_id, store_id, id LIMIT $6`,
+		string(project), cause, after.Session, after.Store, after.ID, memory.Bounded(limit))
+}
+
+func (s *Store) showings(ctx context.Context, which string, args ...any) ([]memory.Showing, error) {
 	var out []memory.Showing
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `SELECT project_id, store_id, id, session_id, at, forgotten, due FROM memory_shown
-			WHERE due > 0 AND due <= $1 AND ($2::text = '' OR project_id = $2) ORDER BY due LIMIT $3`, now, string(project), memory.Bounded(limit))
+		rows, err := c.Query(ctx, `SELECT project_id, store_id, id, session_id, at, forgotten, due, unshow, cause FROM memory_shown `+which, args...)
 		if err != nil {
 			return err
 		}
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (memory.Showing, error) {
 			var o memory.Showing
-			err := row.Scan(&o.Project, &o.Store, &o.ID, &o.Session, &o.At, &o.Forgotten, &o.Due)
+			err := row.Scan(&o.Project, &o.Store, &o.ID, &o.Session, &o.At, &o.Forgotten, &o.Due, &o.Unshow, &o.Cause)
 			return o, err
 		})
 		return err
@@ -74,6 +93,12 @@ func (s *Store) DueShowings(ctx context.Context, project stead.ProjectID, now in
 func (s *Store) FollowedShowing(ctx context.Context, o memory.Showing, due int64) error {
 	return s.shown(ctx, `UPDATE memory_shown SET due = $7 WHERE project_id = $1 AND session_id = $2 AND store_id = $3 AND id = $4 AND due = $5 AND forgotten = $6`,
 		o.Project, o.Session, o.Store, o.ID, o.Due, o.Forgotten, due)
+}
+
+// Unshown implements memory.Store.
+func (s *Store) Unshown(ctx context.Context, o memory.Showing, due int64) error {
+	return s.shown(ctx, `UPDATE memory_shown SET unshow = $7 WHERE project_id = $1 AND session_id = $2 AND store_id = $3 AND id = $4 AND unshow = $5 AND forgotten = $6`,
+		o.Project, o.Session, o.Store, o.ID, o.Unshow, o.Forgotten, due)
 }
 
 // StaleSince implements memory.Store.
@@ -101,9 +126,10 @@ func (s *Store) CopyShowings(ctx context.Context, project stead.ProjectID, from,
 	if !storable(to) {
 		return nil
 	}
-	return s.shown(ctx, `INSERT INTO memory_shown (project_id, store_id, id, session_id, at, forgotten, due)
-		SELECT project_id, store_id, id, $3::text, at, forgotten, CASE WHEN forgotten > 0 THEN 1 ELSE 0 END FROM memory_shown
-		WHERE project_id = $1 AND session_id = $2 ON CONFLICT DO NOTHING`, project, from, to)
+	return s.shown(ctx, `INSERT INTO memory_shown (project_id, store_id, id, session_id, at, forgotten, due, unshow, cause)
+		SELECT project_id, store_id, id, $3::text, at, forgotten, CASE WHEN forgotten > 0 THEN 1 ELSE 0 END, CASE WHEN forgotten > 0 THEN 1 ELSE 0 END, cause FROM memory_shown
+		WHERE project_id = $1 AND session_id = $2
+		ON CONFLICT (project_id, store_id, id, session_id) DO UPDATE SET unshow = greatest(memory_shown.unshow, excluded.unshow)`, project, from, to)
 }
 
 // shown runs a statement about what a session was shown.

@@ -76,6 +76,8 @@ type Config struct {
 	Watch func(ctx context.Context, req policy.Request) (watched context.Context, done func())
 	// Unsaid removes from beside the audit log what repeats something that was said in a session, and says how much; nil: nothing does.
 	Unsaid func(ctx context.Context, key stead.SessionKey, said []string) (int, error)
+	// Deleting runs what takes texts out of the database, of whose bytes somebody purges its files then; nil: nobody does.
+	Deleting func(ctx context.Context, do func() error) error
 	// Memory is what sessions remember by themselves; nil: nothing.
 	Memory Memory
 	// Guardrails check what goes to and comes from agents; nil: there are none.

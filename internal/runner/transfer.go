@@ -91,6 +91,9 @@ func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if err == nil {
 		err = r.unredacted(ctx, source, target, read)
 	}
+	if err == nil && r.cfg.Memory != nil { // what was forgotten of it, and looked for in vain while it was not there yet
+		err = r.cfg.Memory.Copied(ctx, source, target)
+	}
 	return made, err
 }
 

@@ -28,6 +28,9 @@ const (
 	KindMemoryRecalled = "memory.recalled"
 )
 
+// recallPrefix begins the ids of recalls.
+const recallPrefix = "memr"
+
 // LabelMemory is the key under which a session has the labels of the memories that its model was shown.
 const LabelMemory = "memory"
 
@@ -341,7 +344,7 @@ func (p *Projector) recalledItem(out []body, e stead.Event, before glance) ([]bo
 		return out, err
 	}
 	item := &MemoryRecallItem{
-		ID: stead.DerivedID("memr", p.view.Key.Session, e.Seq, 0), Type: "memory_recall", Memories: append([]Recalled{}, said.Entries...),
+		ID: stead.DerivedID(recallPrefix, p.view.Key.Session, e.Seq, 0), Type: "memory_recall", Memories: append([]Recalled{}, said.Entries...),
 		LeftOut: said.LeftOut, Method: said.Method, Why: said.Why, Without: said.Without, Status: stead.ItemCompleted, TurnID: p.turnID(before.turn),
 	}
 	if said.Error != "" {

@@ -27,6 +27,10 @@ type ItemRedacted struct {
 	Index  int             `json:"index"`
 	Events []RedactedEvent `json:"events"`
 	By     stead.Principal `json:"by"`
+	// Memories (STORE/ID) are what was taken out of the item, and nothing else was; empty: all that it said. See Unshower.
+	Memories []string `json:"memories,omitempty"`
+	// Blobs is how many texts beside the journal that were no longer named.
+	Blobs int `json:"blobs,omitempty"`
 }
 
 // RedactedEvent is an event that was written anew.
@@ -48,7 +52,7 @@ type Redaction struct {
 
 // Is reports whether the event says that an item was redacted.
 func (p ItemRedacted) Is(session stead.SessionID, item string) bool {
-	return stead.DerivedID(p.Prefix, session, p.Seq, p.Index) == item
+	return len(p.Memories) == 0 && stead.DerivedID(p.Prefix, session, p.Seq, p.Index) == item
 }
 
 // Stale reports whether a state may hold what an event says was taken out: one that was folded, at least in part, from events

@@ -31,7 +31,7 @@ func (s *Store) WriteMemories(ctx context.Context, p memory.Place, changes []mem
 	}
 	var out []memory.Record
 	err := s.do(ctx, &op{bytes: bytes, write: func(g *group) (err error) {
-		out, err = g.writeMemories(p, changes)
+		out, err = g.writeMemories(p, changes, memory.CauseOf(ctx))
 		return err
 	}})
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Store) WriteMemories(ctx context.Context, p memory.Place, changes []mem
 
 // writeMemories checks every change before it makes the first: a refused operation must leave the
 // transaction that it shares with others as it was.
-func (g *group) writeMemories(p memory.Place, changes []memory.Change) ([]memory.Record, error) {
+func (g *group) writeMemories(p memory.Place, changes []memory.Change, cause string) ([]memory.Record, error) {
 	ctx := context.Background()
 	out := make([]memory.Record, len(changes))
 	done := make([]bool, len(changes)) // by an idempotency key, before
@@ -65,7 +65,7 @@ func (g *group) writeMemories(p memory.Place, changes []memory.Change) ([]memory
 			continue
 		}
 		revision++
-		if out[i], err = g.writeMemory(&changes[i], out[i], revision); err != nil {
+		if out[i], err = g.writeMemory(&changes[i], out[i], revision, cause); err != nil {
 			return nil, err
 		}
 	}
@@ -121,7 +121,7 @@ func scanMemory(row interface{ Scan(...any) error }) (memory.Record, error) {
 	return r, err
 }
 
-func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64) (memory.Record, error) {
+func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64, cause string) (memory.Record, error) {
 	ctx := context.Background()
 	r := c.Record
 	r.Version, r.Revision = old.Version+1, revision
@@ -158,7 +158,7 @@ func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64)
 		return r, err
 	}
 	if c.Forgets() {
-		if err := g.unshow(ctx, r, c.By); err != nil {
+		if err := g.unshow(ctx, r, c.By, cause); err != nil {
 			return r, err
 		}
 	}
@@ -269,7 +269,7 @@ func (s *Store) MemoryChanges(ctx context.Context, p memory.Place, after int64, 
 // DropMemories implements memory.Store.
 func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	return s.do(ctx, &op{write: func(g *group) error {
-		if err := g.execText(context.Background(), "mark what was shown as forgotten", `UPDATE memory_shown SET forgotten = ?, due = 1 WHERE project = ? AND store = ? AND forgotten = 0`,
+		if err := g.execText(context.Background(), "mark what was shown as forgotten", `UPDATE memory_shown SET forgotten = ?, due = 1, unshow = 1 WHERE project = ? AND store = ? AND forgotten = 0`,
 			time.Now().UnixMilli(), string(p.Project), p.Store); err != nil {
 			return err
 		}

@@ -1,0 +1,63 @@
+package erasure
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead/internal/session"
+)
+
+const (
+	// laterWait is when an erasure is gone on with that waits for sessions that are in use.
+	laterWait = 10 * time.Second
+	// unshowAtOnce is of how many sessions it is taken out in one step, and unshowAwaited while somebody waits.
+	unshowAtOnce  = 500
+	unshowAwaited = 8
+)
+
+// Unshown is what was taken out of the journals of sessions that were shown what an erasure takes away.
+type Unshown struct {
+	Items []session.Redaction // of which it was taken out, session by session
+	Left  map[string]int      // in how many sessions it still stands, by why: see memory.Why
+}
+
+// waiting is that an erasure waits for something that ends by itself; it is gone on with then.
+type waiting struct{ why string }
+
+func (w *waiting) Error() string { return w.why }
+
+// unshow takes what is erased out of the journals of sessions that were shown it, and counts that, once.
+func (s *Service) unshow(ctx context.Context, e *Erasure) error {
+	if s.cfg.Unshow == nil || e.Counted {
+		return nil
+	}
+	most := unshowAtOnce
+	if e.awaited {
+		most = unshowAwaited
+	}
+	done, err := s.cfg.Unshow(ctx, e.Principal.Project, e.ID, most)
+	if err != nil {
+		return err
+	}
+	if len(done.Left) > 0 {
+		var why []string
+		for what, n := range done.Left {
+			why = append(why, fmt.Sprintf("%d that are %s", n, what))
+		}
+		slices.Sort(why)
+		e.Problem, e.later = "what was erased still stands in sessions that were shown it: "+strings.Join(why, ", "), true
+		err := s.save(ctx, e)
+		if e.later = false; err != nil {
+			return err
+		}
+		return &waiting{e.Problem}
+	}
+	if err := e.So.addShown(done.Items); err != nil {
+		return err
+	}
+	e.Counted, e.Problem = true, ""
+	return s.save(ctx, e)
+}
