@@ -188,5 +188,5 @@ func TestWhatAToolFoundGoesFromTheJournal(t *testing.T) {
 		if done, err := n.Unshown(context.Background(), n.key(id), forgotten); err != nil || len(done) != 2 || done[0].Blobs+done[1].Blobs != 1 || slices.Contains(forgotten, done[0].Item) {
 			t.Errorf("on record is %+v, %v", done, err)
 		}
-	}, withModel(m), withTools(having(search)), withMemory(&memories{}))
+	}, withModel(m), withTools(box{"memory": {tools: []tool.Tool{search}}}), withMemory(&memories{}))
 }

@@ -84,6 +84,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a memory goes with the messages that it cites, or without":   forgottenWithSaid,
 		"a message and what was learned from it take one place":       kinTakeOnePlace,
 		"what was made of it goes, whatever comes first":              shownRaced,
+		"what sessions were shown is taken out of their journals":     shownIsTakenOut,
 		"filters": filters,
 	} {
 		t.Run(name, func(t *testing.T) {
