@@ -70,8 +70,8 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 			})
 		},
 		Because: memory.Because,
-		Unshow: func(ctx context.Context, project stead.ProjectID, id string, most int) (erasure.Unshown, error) {
-			return unshown(ctx, run, services.memory, project, id, most)
+		Unshow: func(ctx context.Context, ask erasure.Unshowing) (erasure.Unshown, error) {
+			return unshown(ctx, run, services.memory, ask)
 		},
 		Credentials: services.vaults.Forget, Sources: services.sources.ForgetMaker, Questions: desk.Blank, Purges: purges,
 		Texts: func(ctx context.Context, project stead.ProjectID, of audit.TextQuery) (int, error) {

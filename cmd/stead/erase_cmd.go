@@ -24,7 +24,7 @@ func (a *app) eraseCmd() *cobra.Command {
 		Use: "erase --session SESSION [--item ITEM] | --user USER | --store STORE --memory MEMORY | --scope TYPE:ID [--store STORE] | --erasure ERASURE", Short: "Erase all that there is of a session or of a user, what an item says, a memory or a scope, to a signed certificate", Args: cobra.NoArgs,
 		Long: "With --item one item of the session is redacted: a message, a call, an output; the session stays. Its turn must have ended.\n" +
 			"USER is the id of a principal: its sessions go, what was remembered about it, and the files that it uploaded. Turns in\n" +
-			"progress are cancelled. With --memory or --scope (such as team:blue, user:ada, project) memories go, and what was made of them. It goes on when this command is interrupted: --erasure waits for one that was begun before.\n" +
+			"progress are cancelled. With --memory or --scope (such as team:blue, user:ada, project) memories go, and what was made of them. What sessions were shown of them goes from there; with --answers what their agents said since goes, too. It goes on when this command is interrupted: --erasure waits for one that was begun before.\n" +
 			"Check the certificate with stead audit verify-certificate.",
 		Example: "  stead erase --user ada --out ada.cert",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,6 +85,7 @@ func (a *app) eraseCmd() *cobra.Command {
 	c.Flags().StringVar(&of.User, "user", "", "the user to erase")
 	c.Flags().StringVar(&id, "erasure", "", "an erasure that was begun before")
 	c.Flags().BoolVar(&forks, "forks", false, "copies of the session go too")
+	c.Flags().BoolVar(&of.Answers, "answers", false, "what agents said in sessions since they were shown any of it goes too")
 	c.Flags().StringVar(&out, "out", "", "where to write the certificate")
 	return c
 }

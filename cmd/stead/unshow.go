@@ -8,6 +8,7 @@ import (
 	"github.com/stead-dev/stead/internal/erasure"
 	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/session"
 )
 
 // unshow takes what is forgotten out of the journals of sessions that were shown it.
@@ -19,9 +20,9 @@ func unshow(run func() *runner.Runner) memory.Unshow {
 }
 
 // unshown does so for an erasure, and says what was taken out by now.
-func unshown(ctx context.Context, run *runner.Runner, memories *memory.Service, project stead.ProjectID, id string, most int) (erasure.Unshown, error) {
+func unshown(ctx context.Context, run *runner.Runner, memories *memory.Service, ask erasure.Unshowing) (erasure.Unshown, error) {
 	out := erasure.Unshown{Left: map[string]int{}}
-	caused, err := memories.UnshowFor(ctx, project, id, most)
+	caused, err := memories.UnshowFor(ctx, ask.By.Project, ask.Erasure, ask.Most)
 	if err != nil {
 		return out, err
 	}
@@ -32,8 +33,21 @@ func unshown(ctx context.Context, run *runner.Runner, memories *memory.Service, 
 		return out, nil
 	}
 	for _, u := range caused.Shown {
-		items, err := run.Unshown(ctx, stead.SessionKey{Project: project, Session: u.Session}, memoryNames(u.Refs))
-		if err != nil && stead.KindOf(err) != stead.KindNotFound {
+		items, err := run.Unshown(ctx, stead.SessionKey{Project: u.Project, Session: u.Session}, memoryNames(u.Refs))
+		if err == nil && ask.Answers {
+			var said []session.Redaction
+			var later time.Duration
+			if said, later, err = run.RedactSaid(ctx, ask.By, u.Session, stead.Seq(u.Since)); later > 0 {
+				out.Left[string(memory.WhyYoung)]++
+			}
+			items = append(items, said...)
+		}
+		switch kind := stead.KindOf(err); {
+		case kind == stead.KindConflict:
+			out.Left[string(memory.WhyInUse)]++
+		case kind == stead.KindForbidden:
+			out.Left[string(memory.WhyKept)]++
+		case err != nil && kind != stead.KindNotFound:
 			return out, err
 		}
 		out.Items = append(out.Items, items...)

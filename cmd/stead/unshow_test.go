@@ -59,7 +59,7 @@ func (s *shower) erased(request string) erasure.Certificate {
 // TestWhatIsForgottenIsInNoSession: what sessions were shown of a memory goes from there when it is erased: recalled by itself, found by
 // the tool, by a subagent's, in copies; and from the files of the data directory. What stood beside it stays, and streams as it was.
 func TestWhatIsForgottenIsInNoSession(t *testing.T) {
-	const word = "Quetzalcoatlus"
+	const word, repeated = "Quetzalcoatlus", "Thylacosmilus"
 	for name, database := range map[string]string{"SQLite": "", "PostgreSQL": pgtest.URL(t)} {
 		t.Run(name, func(t *testing.T) {
 			n := openOn(t, database)
@@ -104,6 +104,26 @@ func TestWhatIsForgottenIsInNoSession(t *testing.T) {
 				comes(t, `"text":"zebra"`, func() string { return itemsOf(t, n, id) })
 				idle(t, n, id)
 			}
+			// What the agent says of it goes with answers, and nothing that was there before.
+			pension := s.add("The pension of Eve is known to " + repeated + ".")
+			says := s.begin("off", "Say aardvark")
+			for want, text := range map[string]string{`"type":"mcp_call"`: `Call memory_search with {\"query\":\"pension\"}`,
+				`"type":"agent_message"`: `Call create_subagent with {\"message\":\"Call memory_search with {\\\"query\\\":\\\"pension\\\"}\"}\nSay okapi`} {
+				ask(t, n, "POST", "/v1/agents/sessions/"+says+"/events", `{"events":[{"type":"agent.session.input.message","input":"`+text+`"}]}`)
+				comes(t, want, func() string { return itemsOf(t, n, says) })
+				idle(t, n, says)
+			}
+			exported := func() string {
+				return itemsOf(t, n, says) + must(t, n, "GET", "/v1/agents/sessions/"+says+"/export", "")
+			}
+			told := exported()
+			c = s.erased(`{"memory_store_id":"` + s.store + `","memory_id":"` + pension + `","answers":true}`)
+			if got := exported(); strings.Contains(got, repeated) || strings.Count(got, "aardvark") != strings.Count(told, "aardvark") || !strings.Contains(got, "pension") {
+				t.Errorf("what it says: %s", got)
+			}
+			if !c.Answers || c.Erased.ShownSessions != 1 || c.Erased.ShownItems < 5 {
+				t.Errorf("the certificate with answers says %+v", c)
+			}
 			s.add(word + " is back.") // somebody else's
 			if got := s.says(sessions["recalled"]); strings.Contains(got, word) {
 				t.Errorf("it is there again: %s", got)
@@ -114,6 +134,7 @@ func TestWhatIsForgottenIsInNoSession(t *testing.T) {
 			}
 			n.stop()
 			nowhere(t, n.cfg.Data, word)
+			nowhere(t, n.cfg.Data, repeated)
 		})
 	}
 }

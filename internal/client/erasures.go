@@ -45,7 +45,11 @@ func (e *Erasure) UnmarshalJSON(data []byte) error {
 const erasuresPath = "/v1/erasures"
 
 // Erasing is what is erased: a session, what an item of it says, a user, a memory of a store, or a scope of memories, in a store or all.
-type Erasing struct{ Session, Item, User, Store, Memory, ScopeType, ScopeID string }
+type Erasing struct {
+	Session, Item, User, Store, Memory, ScopeType, ScopeID string
+
+	Answers bool // with what agents said in sessions since they were shown it
+}
 
 // Erase begins an erasure.
 func (c *Client) Erase(ctx context.Context, of Erasing, forks bool) (e Erasure, err error) {
@@ -71,6 +75,9 @@ func (c *Client) Erase(ctx context.Context, of Erasing, forks bool) (e Erasure, 
 	}
 	if user != "" {
 		body["user"] = user
+	}
+	if of.Answers {
+		body["answers"] = true
 	}
 	if forks {
 		body["forks"] = true

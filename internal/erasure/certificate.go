@@ -33,6 +33,7 @@ type Certificate struct {
 	Entries     []string            `json:"entries,omitempty"` // the first MaxListed memories that were meant, as STORE/ENTRY
 	Shown       []session.Redaction `json:"shown,omitempty"`   // the first MaxListed items of sessions out of which it was taken what they showed of it
 	Forks       bool                `json:"forks"`             // copies of the session were looked for, and went with it
+	Answers     bool                `json:"answers,omitempty"` // so did what agents of sessions said that were shown any of it
 	// Bytes is what became of the bytes of it; nil: nobody looked.
 	Bytes *Bytes `json:"bytes,omitempty"`
 }

@@ -152,7 +152,7 @@ type Config struct {
 	// Because makes what is forgotten under a context forgotten for an erasure. Unshow takes it out of the journals of sessions that were shown
 	// it, of most of them at most, as far as that can be done now; it may be called again. nil: nobody is shown anything.
 	Because func(ctx context.Context, erasure string) context.Context
-	Unshow  func(ctx context.Context, project stead.ProjectID, erasure string, most int) (Unshown, error)
+	Unshow  func(ctx context.Context, ask Unshowing) (Unshown, error)
 	// Purges takes the bytes of what was deleted out of the database's files before it is certified; nil: nobody does.
 	Purges *Purges
 	// Files deletes those that a user uploaded.
@@ -281,6 +281,7 @@ func (r *refusal) Error() string { return r.err.Error() }
 type Request struct {
 	Subject     Subject
 	Forks       bool
+	Answers     bool   // with what agents said in sessions since they were shown it
 	Key, Digest string // of the request; "": none
 }
 
@@ -288,6 +289,11 @@ type Request struct {
 func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Erasure, error) {
 	e := s.conceive(ctx, p, req.Subject)
 	e.So.Forks = req.Forks && (req.Subject.Kind == OfSession || req.Subject.Kind == OfItem)
+	if e.So.Answers = req.Answers; req.Answers {
+		if err := s.allowAnswers(ctx, p, req.Subject); err != nil {
+			return e, err
+		}
+	}
 	if req.Subject.ID == "" {
 		return e, stead.Invalid("subject", "say which session, which of its items, which user, which memory or which scope")
 	}
@@ -339,6 +345,18 @@ func (s *Service) allowUser(ctx context.Context, p stead.Principal, user string)
 		}
 	}
 	return nil
+}
+
+// allowAnswers asks for the right to delete sessions: what agents said in those of others goes.
+func (s *Service) allowAnswers(ctx context.Context, p stead.Principal, of Subject) error {
+	if of.Kind == OfItem {
+		return stead.Invalid("answers", "answers is for what sessions were shown of memories, not for an item")
+	}
+	if p.Session != "" || p.Bound {
+		return stead.Errorf(stead.KindForbidden, "only what is one's own may be erased: answers is for those who may delete the sessions of others")
+	}
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: policy.SessionDelete, Resource: of.Kind + ":" + of.ID})
+	return err
 }
 
 // allowMemory is asked of memory, which makes the record of who asked.

@@ -37,6 +37,8 @@ type world struct {
 	// node is that of the services that are made; killed is dead by now.
 	node, killed stead.NodeID
 	entries      []string // memories of a scope
+	shown        bool     // a session was shown some of it, and still has it
+	inUse        bool     // that session is
 	makers       int      // sources that name the user as their maker
 	files        []file.File
 	texts        [][2]string // what was written into audit records: the session and the person that each is about
@@ -90,7 +92,7 @@ func newWorld() *world {
 		sessions: map[stead.SessionID]stead.SessionID{"s1": "", "s2": "", "s3": "s1", "s4": "s3"}, blobs: map[stead.SessionID]bool{"s1": true, "s2": true, "s3": true, "s4": true},
 		texts: [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "ada"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
 		asked: [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
-		node:  "node_1", memories: 3, entries: []string{"m/a", "m/b", "m/c"}, makers: 2, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
+		node:  "node_1", shown: true, memories: 3, entries: []string{"m/a", "m/b", "m/c"}, makers: 2, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
 	}
 }
 
@@ -266,6 +268,19 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 			}
 			return c.Made(n)
 		},
+		Because: func(ctx context.Context, _ string) context.Context { return ctx },
+		Unshow: func(_ context.Context, ask erasure.Unshowing) (out erasure.Unshown, err error) {
+			err = w.step(func() error {
+				if w.inUse {
+					out.Left = map[string]int{"in use": 1}
+					return nil
+				}
+				w.bytes, w.shown = w.bytes || w.shown, false
+				out.Items = []session.Redaction{{Session: "s9", Item: "i1"}, {Session: "s9", Item: "i2"}}
+				return nil
+			})
+			return out, err
+		},
 		Erasable: func(context.Context, stead.Principal, string) error { return nil },
 		Entries: func(_ context.Context, _ stead.Principal, _ string, begun, _ []string, b erasure.Book) error {
 			return w.forget(begun, b)
@@ -373,6 +388,9 @@ func dieOnce(t *testing.T, req erasure.Request, at int, before bool) (calls int)
 }
 
 func (w *world) left(req erasure.Request) bool {
+	if w.shown {
+		return true
+	}
 	switch req.Subject.Kind {
 	case erasure.OfMemory, erasure.OfScope:
 		return len(w.entries) > 0
@@ -402,6 +420,9 @@ func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit
 	}
 	if most := int64(map[string]int{erasure.OfSession: 3, erasure.OfUser: 5}[req.Subject.Kind]); c.Erased.Texts > most || w.dieAt == 0 && strings.HasPrefix(when, "death at 0,") && c.Erased.Texts != most {
 		t.Errorf("%s: %d reasons are counted, want %d", when, c.Erased.Texts, most)
+	}
+	if len(c.Shown) != 2 || c.Erased.ShownItems != 2 || c.Erased.ShownSessions != 1 || c.Answers != req.Answers {
+		t.Errorf("%s: of what was shown the certificate says %+v", when, c)
 	}
 	if w.bytes || c.Bytes == nil || c.Bytes.Database != "truncated" {
 		t.Errorf("%s: of the bytes the certificate says %+v, and some are left: %t", when, c.Bytes, w.bytes)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -24,6 +25,14 @@ type Unshown struct {
 	Left  map[string]int      // in how many sessions it still stands, by why: see memory.Why
 }
 
+// Unshowing asks for that.
+type Unshowing struct {
+	By      stead.Principal // who wants the answers to go
+	Erasure string
+	Most    int  // sessions at most that are looked through
+	Answers bool // with what agents said there since they were shown it
+}
+
 // waiting is that an erasure waits for something that ends by itself; it is gone on with then.
 type waiting struct{ why string }
 
@@ -38,7 +47,7 @@ func (s *Service) unshow(ctx context.Context, e *Erasure) error {
 	if e.awaited {
 		most = unshowAwaited
 	}
-	done, err := s.cfg.Unshow(ctx, e.Principal.Project, e.ID, most)
+	done, err := s.cfg.Unshow(ctx, Unshowing{By: e.Principal, Erasure: e.ID, Most: most, Answers: e.So.Answers})
 	if err != nil {
 		return err
 	}

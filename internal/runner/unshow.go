@@ -67,6 +67,11 @@ func (r *Runner) unshow(ctx context.Context, key stead.SessionKey, changes []jou
 	if len(events) == 0 {
 		return nil
 	}
+	return r.note(ctx, key, events)
+}
+
+// note says behind what was written anew that it was.
+func (r *Runner) note(ctx context.Context, key stead.SessionKey, events []stead.Event) error {
 	if _, err := r.cfg.Store.Send(ctx, key, journal.Input{Events: events, If: -1, Quiet: true}); err != nil {
 		return err
 	}
@@ -108,7 +113,7 @@ func (r *Runner) unshowing(ctx context.Context, key stead.SessionKey, since stea
 	err := r.eachEvent(ctx, key, func(e stead.Event) error {
 		if e.Kind == session.KindItemRedacted {
 			p, err := session.Decode[session.ItemRedacted](e)
-			if pass.recorded = append(pass.recorded, p); p.Blobs > 0 && len(p.Memories) > 0 {
+			if pass.recorded = append(pass.recorded, p); p.Blobs > 0 {
 				pass.young = e.At
 			}
 			return err

@@ -35,6 +35,7 @@ type wireErasure struct {
 	MemoryID    *string        `json:"memory_id"`
 	Scope       *string        `json:"scope"` // TYPE:ID
 	Forks       bool           `json:"forks"`
+	Answers     bool           `json:"answers"`
 	RequestedBy string         `json:"requested_by"` // id of the principal
 	CreatedAt   int64          `json:"created_at"`
 	CompletedAt *int64         `json:"completed_at"`
@@ -47,7 +48,7 @@ type wireErasure struct {
 
 func (s *server) wireErasureOf(e erasure.Erasure) wireErasure {
 	w := wireErasure{
-		ID: e.ID, Object: "erasure", Status: e.Status, Forks: e.So.Forks, RequestedBy: e.So.By.ID, CreatedAt: e.So.RequestedAt / 1000, Erased: e.So.Erased,
+		ID: e.ID, Object: "erasure", Status: e.Status, Forks: e.So.Forks, Answers: e.So.Answers, RequestedBy: e.So.By.ID, CreatedAt: e.So.RequestedAt / 1000, Erased: e.So.Erased,
 		Problem: known(e.Problem), Certificate: known(e.Certificate), SHA256: known(e.SHA256), Verifier: s.Erasures.Verifier().String(),
 	}
 	switch e.So.Subject.Kind {
@@ -97,6 +98,9 @@ func (s *server) beginErasure(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if ask.Forks, _, err = req.Bool("forks"); err != nil {
 		return err
 	}
+	if ask.Answers, _, err = req.Bool("answers"); err != nil {
+		return err
+	}
 	e, err := s.Erasures.Begin(r.Context(), p, ask)
 	if err != nil {
 		return err
@@ -106,7 +110,7 @@ func (s *server) beginErasure(w http.ResponseWriter, r *http.Request, p stead.Pr
 
 // erasedSubject is what a request wants erased.
 func erasedSubject(o param.Object) (out erasure.Subject, err error) {
-	if err := o.Only("an erasure", "session_id", "item_id", "user", "memory_store_id", "memory_id", "scope", "forks"); err != nil {
+	if err := o.Only("an erasure", "session_id", "item_id", "user", "memory_store_id", "memory_id", "scope", "forks", "answers"); err != nil {
 		return out, err // what is passed over would erase more than was meant
 	}
 	var x struct{ session, item, user, store, entry string }

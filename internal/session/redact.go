@@ -29,7 +29,7 @@ type ItemRedacted struct {
 	By     stead.Principal `json:"by"`
 	// Memories (STORE/ID) are what was taken out of the item, and nothing else was; empty: all that it said. See Unshower.
 	Memories []string `json:"memories,omitempty"`
-	// Blobs is how many texts beside the journal that were no longer named.
+	// Blobs is how many texts beside the journal are named no longer, where the next look at the session removes them.
 	Blobs int `json:"blobs,omitempty"`
 }
 

@@ -1,0 +1,72 @@
+package erasure_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/erasure"
+)
+
+// TestAnErasureWaitsForSessionsThatAreInUse: it says so, has no certificate meanwhile, and goes on by itself. A deletion is answered, though.
+func TestAnErasureWaitsForSessionsThatAreInUse(t *testing.T) {
+	for name, req := range map[string]erasure.Request{
+		"a memory":            {Subject: erasure.Subject{Kind: erasure.OfMemory, ID: "m/a"}, Answers: true},
+		"a session, at once":  {Subject: erasure.Subject{Kind: erasure.OfSession, ID: "s2"}},
+		"a session, by Begin": {Subject: erasure.Subject{Kind: erasure.OfSession, ID: "s2"}, Key: "k"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.purges, w.inUse, w.entries = true, true, w.entries[:1]
+				s, key := w.service(t)
+				var err error
+				if name == "a session, at once" {
+					_, err = s.Session(t.Context(), ada, "s2")
+				} else {
+					_, err = s.Begin(t.Context(), ada, req)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 3 {
+					if err := round(t, s); err != nil {
+						t.Fatal(err)
+					}
+					if e := only(t, s); e.Status != erasure.Running || !strings.Contains(e.Problem, "1 that are in use") {
+						t.Fatalf("it is %s: %s", e.Status, e.Problem)
+					}
+					w.now = w.now.Add(15 * time.Second)
+				}
+				w.inUse = false
+				if err := round(t, s); err != nil {
+					t.Fatal(err)
+				}
+				e := only(t, s)
+				if e.Status != erasure.Completed || e.Problem != "" {
+					t.Fatalf("it is %s: %s", e.Status, e.Problem)
+				}
+				if req.Answers {
+					w.complete(t, "in use", e, key, req, []string{"m/a"})
+				}
+			})
+		})
+	}
+}
+
+// TestWhoMayHaveAnswersErased: those who may delete sessions of others, and not of an item.
+func TestWhoMayHaveAnswersErased(t *testing.T) {
+	s, _ := newWorld().service(t)
+	bound := ada
+	bound.Bound = true
+	for kind, req := range map[stead.Kind]erasure.Request{
+		stead.KindInvalid:   {Subject: erasure.Subject{Kind: erasure.OfItem, ID: "i"}, Answers: true},
+		stead.KindForbidden: {Subject: erasure.Subject{Kind: erasure.OfUser, ID: "ada"}, Answers: true},
+	} {
+		if _, err := s.Begin(t.Context(), bound, req); stead.KindOf(err) != kind {
+			t.Errorf("%+v: %v", req, err)
+		}
+	}
+}
