@@ -1,12 +1,16 @@
 package erasure
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/document"
 )
 
@@ -137,4 +141,29 @@ func (s *Service) held(ctx context.Context, mark document.Document) (*Erasure, e
 			return &e, err
 		}
 	}
+}
+
+// certify signs, records the digest of what it signed, and completes the erasure.
+func (s *Service) certify(ctx context.Context, e *Erasure) error {
+	now := s.cfg.Now().UnixMilli()
+	e.So.CompletedAt = cmp.Or(e.Emptied, now)
+	note, err := e.So.note(s.cfg.Signer)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(note))
+	e.SHA256, e.Certificate = hex.EncodeToString(sum[:]), note
+	of := e.So.Subject
+	err = s.cfg.Record(ctx, audit.Record{
+		At: now, Project: e.So.Project, Principal: e.So.By, Action: audit.ActErase, Resource: e.ID,
+		Decision: audit.Allow, By: "erasure", Detail: of.Kind + " " + of.ID + ", certificate " + e.SHA256,
+	})
+	if err == nil {
+		e.Status, e.Problem = Completed, ""
+		err = s.save(ctx, e)
+	}
+	if err != nil {
+		e.Status, e.Certificate, e.SHA256 = Running, "", ""
+	}
+	return err
 }

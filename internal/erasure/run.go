@@ -1,10 +1,7 @@
 package erasure
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"time"
@@ -476,29 +473,4 @@ func (s *Service) unask(ctx context.Context, e *Erasure, sessions []stead.Sessio
 		}
 	}
 	return nil
-}
-
-// certify signs, records the digest of what it signed, and completes the erasure.
-func (s *Service) certify(ctx context.Context, e *Erasure) error {
-	now := s.cfg.Now().UnixMilli()
-	e.So.CompletedAt = cmp.Or(e.Emptied, now)
-	note, err := e.So.note(s.cfg.Signer)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256([]byte(note))
-	e.SHA256, e.Certificate = hex.EncodeToString(sum[:]), note
-	of := e.So.Subject
-	err = s.cfg.Record(ctx, audit.Record{
-		At: now, Project: e.So.Project, Principal: e.So.By, Action: audit.ActErase, Resource: e.ID,
-		Decision: audit.Allow, By: "erasure", Detail: of.Kind + " " + of.ID + ", certificate " + e.SHA256,
-	})
-	if err == nil {
-		e.Status, e.Problem = Completed, ""
-		err = s.save(ctx, e)
-	}
-	if err != nil {
-		e.Status, e.Certificate, e.SHA256 = Running, "", ""
-	}
-	return err
 }
