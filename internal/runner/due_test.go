@@ -11,6 +11,8 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/journal/journaltest"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/sim"
 	"github.com/stead-dev/stead/internal/policy"
@@ -60,6 +62,47 @@ Say {answer 1}`, coordinates)
 			}, withModel(&faltering{Model: sim.New(sim.Options{}), err: &busy}))
 		})
 	}
+}
+
+// robbed is a store that takes a session from its node in the moment in which that releases it to wait for a time.
+type robbed struct {
+	*journaltest.Memory
+	n     *node
+	taken atomic.Bool
+}
+
+func (r *robbed) Append(ctx context.Context, l journal.Lease, b journal.Batch) error {
+	if b.Release && b.Wake > 0 && len(b.Events) == 0 && r.taken.CompareAndSwap(false, true) {
+		r.n.store.Steal(l.Key)
+	}
+	return r.Memory.Append(ctx, l, b)
+}
+
+// TestATimeIsNotWaitedForThatWasNotStored: a node that does not get to release a session, and leases it again, has not waited.
+func TestATimeIsNotWaitedForThatWasNotStored(t *testing.T) {
+	busy := *overloaded
+	busy.RetryAfter = time.Hour
+	var r *robbed
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go").ID
+		time.Sleep(time.Second)
+		n.released(id)
+		n.send(id, says("more")) // which is read, and waits with the rest
+		time.Sleep(time.Minute)
+		if !r.taken.Load() {
+			t.Fatalf("nobody took it\n%s", n.journal(id))
+		}
+		if n.count(id, session.KindTimerFired) != 0 {
+			t.Errorf("an hour was over at once\n%s", n.journal(id))
+		}
+		time.Sleep(time.Hour)
+		if got := n.said(id); got != "done" {
+			t.Errorf("the agent said %q\n%s", got, n.journal(id))
+		}
+	}, withModel(script(fails(&busy), reply("done"))), func(n *node) {
+		r = &robbed{Memory: n.store, n: n}
+		n.cfg.Store = r
+	})
 }
 
 // TestACancelTakesTheTimeOfAQuestionAlong: when that has come nothing else is over.

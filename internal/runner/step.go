@@ -348,10 +348,15 @@ func (a *actor) commit(p *plan) error {
 	if status := a.state.Status(); status != a.listed || p.release {
 		b.Update = a.listing(status)
 	}
-	if p.release && p.wake > 0 {
+	waits := p.release && p.wake > 0
+	if waits {
 		a.r.waits.put(a.key, waited{a.state.Tail, p.wake}) // before the release: it may be leased again at once
 	}
-	return a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
+	err := a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
+	if err != nil && waits {
+		a.r.waits.take(a.key) // it may not have been released: who leases it next has waited for nothing
+	}
+	return err
 }
 
 func (a *actor) listing(status string) *journal.Listing {
