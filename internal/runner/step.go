@@ -348,13 +348,11 @@ func (a *actor) commit(p *plan) error {
 	if status := a.state.Status(); status != a.listed || p.release {
 		b.Update = a.listing(status)
 	}
-	waits := p.release && p.wake > 0
-	if waits {
-		a.r.waits.put(a.key, waited{a.state.Tail, p.wake}) // before the release: it may be leased again at once
-	}
 	err := a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
-	if err != nil && waits {
-		a.r.waits.take(a.key) // it may not have been released: who leases it next has waited for nothing
+	if err == nil && p.release && p.wake > 0 {
+		// Only now: a session that was not released has waited for nothing when it is leased again. One that was leased at once, before
+		// this, is so once more.
+		a.r.waits.put(a.key, waited{a.state.Tail, p.wake})
 	}
 	return err
 }
