@@ -363,7 +363,7 @@ func (a *actor) load() error {
 		return err
 	}
 	if a.state.Tail == waited.tail {
-		a.due = waited.wake
+		a.due = waited.came(a.ctx, a.r.now())
 	}
 	return nil
 }

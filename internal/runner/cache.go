@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
@@ -95,10 +96,31 @@ type waitCache struct {
 type waited struct {
 	tail stead.Seq
 	wake int64
+	// stored tells whether the release was stored, or may have been, once that is known; else nothing was waited for. nil: nothing was.
+	stored <-chan bool
 }
 
-// maxWaits bounds the cache; forgetting one costs a lease that comes to nothing.
-const maxWaits = 8192
+const (
+	// maxWaits bounds the cache; forgetting one costs a lease that comes to nothing.
+	maxWaits = 8192
+	// MaxClockSkew is how far this node's clock may be behind the store's.
+	MaxClockSkew = 5 * time.Minute
+)
+
+// came is the time that has come for a session which is leased again with nothing new, in Unix milliseconds; 0: none is known.
+func (w waited) came(ctx context.Context, now int64) int64 {
+	if w.stored == nil || w.wake > now+MaxClockSkew.Milliseconds() {
+		return 0
+	}
+	select {
+	case stored := <-w.stored:
+		if stored {
+			return w.wake
+		}
+	case <-ctx.Done():
+	}
+	return 0
+}
 
 func newWaitCache() *waitCache { return &waitCache{waits: map[stead.SessionKey]waited{}} }
 

@@ -260,7 +260,7 @@ func (a *actor) intend(p *plan, c session.Command) error {
 	case session.WaitUntil:
 		// The core reads no clock. A time that has come by the store's clock is believed, though this
 		// node's clock may be behind: else the session would be released and leased again until the
-		// clocks agree. Of a later time that says nothing.
+		// clocks agree. Of a later time that says nothing, nor of one that is further off than clocks are.
 		if now := max(a.r.now(), a.due); c.At <= now {
 			return a.record(p, session.KindTimerFired, session.TimerFired{At: now})
 		}
@@ -348,11 +348,19 @@ func (a *actor) commit(p *plan) error {
 	if status := a.state.Status(); status != a.listed || p.release {
 		b.Update = a.listing(status)
 	}
-	err := a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
-	if err == nil && p.release && p.wake > 0 {
-		// Only now: a session that was not released has waited for nothing when it is leased again. One that was leased at once, before
-		// this, is so once more.
-		a.r.waits.put(a.key, waited{a.state.Tail, p.wake})
+	var stored chan bool
+	if p.release && p.wake > 0 {
+		stored = make(chan bool, 1)
+		a.r.waits.put(a.key, waited{a.state.Tail, p.wake, stored}) // before the release: it may be leased again at once
+	}
+	lost := false // an answer, so that it may have been stored
+	err := a.patient(func() error {
+		err := a.r.cfg.Store.Append(a.ctx, a.lease, b)
+		lost = lost || stead.KindOf(err) == stead.KindUnavailable
+		return err
+	})
+	if stored != nil {
+		stored <- err == nil || lost
 	}
 	return err
 }
