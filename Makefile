@@ -69,7 +69,7 @@ drivers: gvisor ## the suites of every environment driver, hostile ones included
 nested:
 	@set -e; for m in $(NESTED); do echo "cd $$m && go vet ./... && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -timeout 10m ./...); done
 
-# Thousands of seeds without the race detector, which slows them tenfold; race has two hundred.
+# Thousands of seeds without the race detector, which slows them tenfold; race has sixty.
 seeds:
 	$(GO) test -count 1 -timeout 10m ./internal/simulation -args -seeds 2000
 

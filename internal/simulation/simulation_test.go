@@ -24,7 +24,7 @@ import (
 	"github.com/stead-dev/stead/internal/usage/account"
 )
 
-var seeds = flag.Int("seeds", 200, "how many seeds to run")
+var seeds = flag.Int("seeds", defaultSeeds, "how many seeds to run")
 
 // TestSeeds runs many worlds. SEED=n runs that one alone.
 func TestSeeds(t *testing.T) {

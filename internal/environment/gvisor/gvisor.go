@@ -47,8 +47,9 @@ const (
 	bootTime = time.Minute
 	// endTime bounds what a supervisor may take to die.
 	endTime = 30 * time.Second
-	// killTime is how long it may take to kill a command, whose processes may all want the CPU; then the sandbox is killed.
-	killTime = 15 * time.Second
+	// killTime is how long it may take to kill a command, whose processes may all want the CPU of a machine that is busy; then the sandbox is
+	// killed, with all that runs in it.
+	killTime = 45 * time.Second
 	// memoryOverhead is what gVisor's own processes take beside what the inside uses, roughly.
 	memoryOverhead = 64 << 20
 	// hostThreads is how many threads of the host a sandbox may have beside two for each process inside.
