@@ -81,6 +81,31 @@ type Store interface {
 	DocumentProjects(ctx context.Context, kind Kind) ([]stead.ProjectID, error)
 }
 
+// Each calls do for every document of a kind in all projects, or only for those with a tag.
+func Each(ctx context.Context, s Store, kind Kind, tag string, do func(Document) error) error {
+	projects, err := s.DocumentProjects(ctx, kind)
+	if err != nil {
+		return err
+	}
+	for _, p := range projects {
+		q := Query{Project: p, Kind: kind, Tag: tag, Limit: stead.MaxPageSize}
+		for more := true; more; {
+			docs, err := s.ListDocuments(ctx, q)
+			if err != nil {
+				return err
+			}
+			for _, d := range docs {
+				if err := do(d); err != nil {
+					return err
+				}
+				q.After = d.ID
+			}
+			more = len(docs) == q.Limit
+		}
+	}
+	return nil
+}
+
 // NewID makes an id that sorts behind those made before it: the prefix and a UUIDv7 in hex.
 func NewID(prefix string) string {
 	u := uuid.Must(uuid.NewV7())

@@ -48,30 +48,15 @@ func (s *Service) orphans(ctx context.Context) (out []document.Document, err err
 	if s.cfg.Lives == nil {
 		return nil, nil
 	}
-	projects, err := s.cfg.Documents.DocumentProjects(ctx, kind)
-	if err != nil {
-		return nil, err
-	}
 	lives := map[stead.NodeID]bool{"": true, s.cfg.Node: true} // of one from before nodes were written down nobody knows
-	for _, project := range projects {
-		q := document.Query{Project: project, Kind: kind, Tag: Running, Limit: sweepLimit}
-		for more := true; more; {
-			running, err := s.cfg.Documents.ListDocuments(ctx, q)
-			if err != nil {
-				return nil, err
-			}
-			for _, d := range running {
-				q.After = d.ID
-				if dead, err := s.orphan(ctx, d, lives); err != nil {
-					return nil, err
-				} else if dead {
-					out = append(out, d)
-				}
-			}
-			more = len(running) == q.Limit
+	err = document.Each(ctx, s.cfg.Documents, kind, Running, func(d document.Document) error {
+		dead, err := s.orphan(ctx, d, lives)
+		if dead {
+			out = append(out, d)
 		}
-	}
-	return out, nil
+		return err
+	})
+	return out, err
 }
 
 // orphan reports whether an erasure is a dead node's. What is due anyway is not meant, nor what waits for a purge, which is nobody's own.

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -57,25 +56,20 @@ func (r *Runner) Holdings(ctx context.Context, p stead.Principal, id stead.Sessi
 		return out, err // a refusal is recorded; the deletion itself is, when it is asked for
 	}
 	sum, blobs := sha256.New(), map[string]bool{}
-	for after := stead.Seq(0); ; {
-		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: after})
-		if err != nil {
-			return out, err
+	err := r.eachEvent(ctx, key, func(e stead.Event) error {
+		fmt.Fprintf(sum, "%d %d %s %d\n", e.Seq, e.At, e.Kind, len(e.Data))
+		sum.Write(e.Data)
+		out.Events, out.Bytes = out.Events+1, out.Bytes+int64(len(e.Data))
+		if e.Kind == session.KindEnvironmentCheckpointed {
+			out.Checkpoints++
 		}
-		for _, e := range events {
-			fmt.Fprintf(sum, "%d %d %s %d\n", e.Seq, e.At, e.Kind, len(e.Data))
-			sum.Write(e.Data)
-			out.Events, out.Bytes, after = out.Events+1, out.Bytes+int64(len(e.Data)), e.Seq
-			if e.Kind == session.KindEnvironmentCheckpointed {
-				out.Checkpoints++
-			}
-		}
-		for _, d := range session.Digests(events) {
+		for _, d := range session.Digests([]stead.Event{e}) {
 			blobs[d] = true
 		}
-		if len(events) < stead.MaxReadEvents {
-			break
-		}
+		return nil
+	})
+	if err != nil {
+		return out, err
 	}
 	out.Journal, out.Blobs = hex.EncodeToString(sum.Sum(nil)), len(blobs)
 	sum.Reset()

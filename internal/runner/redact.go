@@ -161,21 +161,8 @@ func (r *Runner) redacting(ctx context.Context, key stead.SessionKey, item strin
 		return nil, stead.NotFound("item", item)
 	}
 	pass := &redactionPass{redactor: redactor}
-	for after := stead.Seq(0); ; {
-		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: after})
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range events {
-			if err := pass.look(key.Session, item, e); err != nil {
-				return nil, err
-			}
-			after = e.Seq
-		}
-		if len(events) < stead.MaxReadEvents {
-			return pass, nil
-		}
-	}
+	err = r.eachEvent(ctx, key, func(e stead.Event) error { return pass.look(key.Session, item, e) })
+	return pass, err
 }
 
 func (s *redactionPass) look(id stead.SessionID, item string, e stead.Event) error {

@@ -163,7 +163,7 @@ type Session struct {
 // of a session that there is not. What is left of sessions that never were, or are gone, is removed. It may be cut off, and run again, and beside itself.
 func (h *Heads) Adopt(ctx context.Context, from blob.Store, find func(context.Context, stead.SessionKey) (Session, error)) error {
 	has := map[stead.SessionKey]bool{}
-	if err := h.all(ctx, func(d document.Document) error {
+	if err := document.Each(ctx, h.documents, kind, "", func(d document.Document) error {
 		key := stead.SessionKey{Project: d.Project, Session: stead.SessionID(d.ID)}
 		has[key] = true
 		if h.now().Sub(time.UnixMilli(d.CreatedAt)) < StrayAge {
@@ -183,30 +183,6 @@ func (h *Heads) Adopt(ctx context.Context, from blob.Store, find func(context.Co
 		}
 		return h.adopt(ctx, from, key, find)
 	})
-}
-
-func (h *Heads) all(ctx context.Context, do func(document.Document) error) error {
-	projects, err := h.documents.DocumentProjects(ctx, kind)
-	if err != nil {
-		return err
-	}
-	for _, p := range projects {
-		q := document.Query{Project: p, Kind: kind, Limit: stead.MaxPageSize}
-		for more := true; more; {
-			docs, err := h.documents.ListDocuments(ctx, q)
-			if err != nil {
-				return err
-			}
-			for _, d := range docs {
-				if err := do(d); err != nil {
-					return err
-				}
-				q.After = d.ID
-			}
-			more = len(docs) == q.Limit
-		}
-	}
-	return nil
 }
 
 // adopt does so for one session. One that is deleted meanwhile has none in the end.

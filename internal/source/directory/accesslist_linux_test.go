@@ -20,7 +20,7 @@ func TestAListOfTheFileSystem(t *testing.T) {
 	}
 	const none = 0xffffffff
 	err := unix.Setxattr(at, accessAttribute, list([3]uint32{1, 6, none}, [3]uint32{2, 4, 4711}, [3]uint32{4, 0, none}, [3]uint32{16, 4, none}, [3]uint32{32, 0, none}), 0)
-	if errors.Is(err, unix.EOPNOTSUPP) {
+	if errors.Is(err, unix.EOPNOTSUPP) && os.Getenv("CI") == "" {
 		t.Skip("this file system keeps no access control lists")
 	}
 	if err != nil {
