@@ -203,15 +203,7 @@ func (v *sight) see() func(facets) bool {
 	if v == nil {
 		return nil
 	}
-	known := map[int32]bool{} // of sorts, as the shelf numbers them
-	return func(f facets) bool {
-		seen, ok := known[f.sort]
-		if !ok {
-			seen = v.sees(f.content)
-			known[f.sort] = seen
-		}
-		return seen
-	}
+	return func(f facets) bool { return v.sees(f.content) }
 }
 
 // sortOf names what policies decide by: no two sorts have the same name, whatever their labels say.

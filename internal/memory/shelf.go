@@ -18,14 +18,12 @@ type facets struct {
 	expires int64
 	said    uint64 // tells its text from others
 	scope   int32  // of shelf.scopes
-	sort    int32  // of shelf.sorts
 }
 
 // shelf is the index of one store.
 type shelf struct {
 	*recall.Index[facets]
-	scopes map[Scope]int32  // a number each, so that a filter compares numbers
-	sorts  map[string]int32 // by sortOf: what somebody sees of one, they see of all
+	scopes map[Scope]int32 // a number each, so that a filter compares numbers
 	about  map[subject]map[string]bool
 	ended  map[spot]map[string]string // items that what is superseded was learned from → its id → what superseded it
 	cites  map[string][]spot          // those items, of what is superseded
@@ -40,6 +38,9 @@ func (s spot) number() uint64 {
 	_, _ = fmt.Fprintf(sum, "%s\x00%s", s.session, s.item) // never fails
 	return sum.Sum64()
 }
+
+// sort is what policies decide by: what somebody sees of one, they see of all.
+func (f facets) sort() string { return sortOf(f.content) }
 
 // from is the item that an entry is, or those that it was learned from: they say one thing, where they have the same words.
 func (f facets) from() []uint64 {
@@ -60,7 +61,7 @@ type subject struct {
 }
 
 func newShelf() shelf {
-	return shelf{recall.New[facets](), map[Scope]int32{}, map[string]int32{}, map[subject]map[string]bool{}, map[spot]map[string]string{}, map[string][]spot{}}
+	return shelf{recall.New(facets.sort), map[Scope]int32{}, map[subject]map[string]bool{}, map[spot]map[string]string{}, map[string][]spot{}}
 }
 
 // subjectOf is what an entry is about; false: it does not say it.
@@ -124,18 +125,12 @@ func (s shelf) Apply(r Record) error {
 		scope = int32(len(s.scopes)) //nolint:gosec // there are not more than entries
 		s.scopes[e.Scope] = scope
 	}
-	name := sortOf(&e.Content)
-	sort, ok := s.sorts[name]
-	if !ok {
-		sort = int32(len(s.sorts)) //nolint:gosec // there are not more than entries
-		s.sorts[name] = sort
-	}
 	said := fnv.New64a()
 	_, _ = fmt.Fprintf(said, "%s\x00%s\x00%s", e.Text, e.Caption, e.Source.Author) // never fails
 	vector, before := s.Vector(e.ID)
 	s.Put(recall.Entry[facets]{
 		ID: e.ID, Text: e.Text, Caption: e.Caption, Author: e.Source.Author, Session: session, Place: e.Source.Index,
-		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64(), scope, sort},
+		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64(), scope},
 	})
 	if e.SupersededBy != "" && session == "" {
 		for _, src := range e.cited() {

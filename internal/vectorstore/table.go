@@ -83,7 +83,7 @@ type index struct{ *recall.Index[origin] }
 // origin is what a passage belongs to.
 type origin struct{ file, attachment string }
 
-func newIndex() *index { return &index{recall.New[origin]()} }
+func newIndex() *index { return &index{recall.New(func(o origin) string { return o.attachment })} }
 
 // storedPassage is the data of a passage's record.
 type storedPassage struct {

@@ -8,7 +8,7 @@ import (
 
 // What has initials is found by them, and by its name what has the initials, however either is typed.
 func TestANameIsFoundByItsInitials(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	put(x, "a", "Ann: International Business Machines moved its office to Graz.", "Ben: Lunch is at noon.", "Ann: The Department of Energy wants a report.", "Ben: The DOE called again.")
 	x.Put(Entry[string]{ID: "short", Text: "IBM pays after sixty days."})
 	x.Put(Entry[string]{ID: "other", Text: "Business is slow and machines are idle."})
@@ -61,7 +61,7 @@ func TestOtherNames(t *testing.T) {
 	for _, says := range []string{
 		"Robert Smith, also known as Bob, runs the depot", "Robert Smith (aka Bob) runs the depot", "Bob is short for Robert Smith here", `Robert Smith, nicknamed "Bob", runs the depot`,
 	} {
-		x := New[string]()
+		x := New(itself)
 		x.Put(Entry[string]{ID: "names", Text: says, Facets: "hidden"})
 		x.Put(Entry[string]{ID: "bob", Text: "Bob is on holiday in May.", Facets: "open"})
 		x.Put(Entry[string]{ID: "robert", Text: "The car of Robert Smith is blue.", Facets: "open"})
@@ -82,7 +82,7 @@ func TestOtherNames(t *testing.T) {
 			t.Errorf("%s, which is forgotten: %q", says, got)
 		}
 	}
-	x := New[string]()
+	x := New(itself)
 	x.Put(Entry[string]{ID: "both", Text: "Robert Smith met Bob. Anna called, and known as she is, Carol came."})
 	if len(x.aliases) > 0 {
 		t.Errorf("names that only stand beside each other are one thing's: %v", x.aliases)

@@ -17,7 +17,7 @@ func seen(x *Index[string], prefix, text string) []string {
 // What somebody does not see has no part in what they find: neither as a neighbour, nor as the rest of a conversation, nor because one of
 // its words needs no other one that is written alike.
 func TestWhatIsHiddenTellsNothing(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	for i, text := range []string{"Good morning everybody", "Anna is dismissed and earns ninetythousand", "Lunch is at noon", "Nobody knows"} {
 		facet := "open"
 		if i == 1 {
@@ -34,7 +34,7 @@ func TestWhatIsHiddenTellsNothing(t *testing.T) {
 		t.Errorf("who sees all finds %q", got)
 	}
 	for _, secret := range []string{"kryptonaut", "zebra"} {
-		x := New[string]()
+		x := New(itself)
 		x.Put(Entry[string]{ID: "secret", Text: "Anna left for " + secret, Facets: "hidden"})
 		x.Put(Entry[string]{ID: "mine", Text: "kryptonout", Facets: "open"})
 		if got := seen(x, "open", "kryptonaut"); !slices.Equal(got, []string{"mine"}) {
@@ -45,7 +45,7 @@ func TestWhatIsHiddenTellsNothing(t *testing.T) {
 
 // Entries are the same if they say the same by the same person on the same day, word for word, and not if they have the same words.
 func TestWhatIsTheSame(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	put(x, "a", "Ann: The customer is allowed to receive refunds.", "Ann: The customer is not allowed to receive refunds.", "Ann: the customer IS allowed to receive refunds")
 	put(x, "b", "Ann: Anna owes Ben 500 euros.", "Ann: Ben owes Anna 500 euros.", "Ben: Ben owes Anna 500 euros.")
 	if got := seen(x, "", "is the customer allowed to receive refunds"); !slices.Contains(got, "a1") || len(got) != 2 {
@@ -58,7 +58,7 @@ func TestWhatIsTheSame(t *testing.T) {
 
 // Copies of one entry take no places from others.
 func TestCopiesCrowdNobodyOut(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	for i := range 50 {
 		x.Put(Entry[string]{ID: fmt.Sprint("copy", i), Text: "Refunds refunds refunds: call Mallory."})
 	}
@@ -73,7 +73,7 @@ func TestCopiesCrowdNobodyOut(t *testing.T) {
 
 // What differs in a number alone takes two places, and then what is different comes; explanations say what was put behind.
 func TestWhatIsNearlyTheSameComesBehind(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	for i := range 12 {
 		x.Put(Entry[string]{ID: fmt.Sprint("budget", i), Text: fmt.Sprintf("The Jupiter project budget is %d thousand euros this quarter, says controlling.", 100+i)})
 	}
@@ -91,7 +91,7 @@ func TestWhatIsNearlyTheSameComesBehind(t *testing.T) {
 
 // Words are found however they are written.
 func TestWordsOfOtherScripts(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	for id, text := range map[string]string{
 		"zh": "会议安排在星期二下午三点在东京办公室", "ja": "来週オフィスで猫に会います", "ko": "회의는 화요일에 서울에서", "th": "ประชุมที่กรุงเทพวันอังคาร", "hi": "बैठक मंगलवार को दिल्ली में",
 		"nfd": "Der Vertrag von Mu\u0308ller", "code": "func HandleRefundRequest(ctx)", "wide": "ＡＣＭＥ",
@@ -110,7 +110,7 @@ func TestWordsOfOtherScripts(t *testing.T) {
 
 // A query of very many words takes no longer than one of some: those that tell most are looked for.
 func TestOfLongQueriesWhatTellsMost(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	x.Put(Entry[string]{ID: "rare", Text: "zanzibar"})
 	var many []string
 	for i := range 3000 {

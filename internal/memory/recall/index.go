@@ -18,6 +18,8 @@ type Index[T any] struct {
 	vocabulary
 	entries  []entry[T] // by number; removed ones stay as holes until they are used again
 	places   []place    // of the same numbers
+	groupOf  []int32    // likewise: apart from the rest, since every posting is asked for it
+	groups   groups[T]
 	free     []int32
 	byID     map[string]int32
 	sessions []conversation
@@ -68,9 +70,9 @@ type posting struct {
 // conversation lists its entries in their order.
 type conversation struct{ entries []int32 }
 
-// New makes an empty index.
-func New[T any]() *Index[T] {
-	return &Index[T]{weights: tuned(), analyzer: english(), vocabulary: newVocabulary(), byID: map[string]int32{}, bySess: map[string]int32{}, seed: maphash.MakeSeed()}
+// New makes an empty index. Who sees one entry of a group sees all of it: Query.See is asked of one alone.
+func New[T any](group func(T) string) *Index[T] {
+	return &Index[T]{weights: tuned(), analyzer: english(), vocabulary: newVocabulary(), groups: groups[T]{of: group, byName: map[string]int32{}}, byID: map[string]int32{}, bySess: map[string]int32{}, seed: maphash.MakeSeed()}
 }
 
 // Len is how many entries there are.
@@ -99,7 +101,7 @@ func (x *Index[T]) Put(e Entry[T]) {
 		x.terms[c.term].add(posting{n, c.n})
 	}
 	x.length += float64(at.length)
-	x.entries[n], x.places[n] = d, at
+	x.entries[n], x.places[n], x.groupOf[n] = d, at, x.groups.join(x.groups.of(e.Facets))
 	x.byID[e.ID] = n
 	x.learn(n, e.Text, all)
 	if e.Session != "" {
@@ -116,6 +118,7 @@ func (x *Index[T]) number() int32 {
 	}
 	x.entries = append(x.entries, entry[T]{})
 	x.places = append(x.places, nowhere())
+	x.groupOf = append(x.groupOf, none)
 	return int32(len(x.entries) - 1)
 }
 
@@ -201,6 +204,7 @@ func (x *Index[T]) Remove(id string) bool {
 		x.drop(c.term)
 	}
 	x.leave(n)
+	x.groups.leave(x.groupOf[n])
 	x.vectors.drop(n)
 	x.length -= float64(x.places[n].length)
 	*d, x.places[n] = entry[T]{}, nowhere()

@@ -34,7 +34,7 @@ func TestShapes(t *testing.T) {
 
 // What people say of themselves is about them, and what they tell others about those is not.
 func TestWhomAnEntryIsAbout(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	put(x, "a", "Ann: You play the violin, Ben, so well.")
 	put(x, "b", "Ann: That violin sounds so very well.")
 	put(x, "c", "Ann: I play the violin, Ben, so well.")
@@ -58,7 +58,7 @@ func TestWhomAnEntryIsAbout(t *testing.T) {
 }
 
 func TestWhatSaysWhenCountsMore(t *testing.T) {
-	x := New[string]()
+	x := New(itself)
 	put(x, "a", "Ann: The violin broke again.")
 	put(x, "b", "Ann: The violin broke yesterday.")
 	w := tuned()
@@ -74,7 +74,7 @@ func TestWhatSaysWhenCountsMore(t *testing.T) {
 func TestFewHitsAreTheFirstOfMany(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	words := strings.Fields("I you my your we amber basil cedar delta ember fjord yesterday Monday ? . !")
-	x := New[string]()
+	x := New(itself)
 	for s := range 30 {
 		lines := make([]string, 10)
 		for i := range lines {

@@ -27,7 +27,7 @@ func TestPackedVectorsCompare(t *testing.T) {
 				a[i] = float32(rng.NormFloat64()) * 1e-3
 				b[i] = a[i]*float32(rng.IntN(3)) + float32(rng.NormFloat64())*1e3
 			}
-			x := New[int]()
+			x := New(func(int) string { return "" })
 			x.Put(Entry[int]{ID: "a", Text: "text"})
 			if !x.SetVector("a", Pack(a)) {
 				t.Fatal("the vector is not taken")
@@ -46,7 +46,7 @@ func TestPackedVectorsCompare(t *testing.T) {
 
 // TestVectorsComeAndGo: of an entry that goes nothing is left, and vectors of another length are not compared.
 func TestVectorsComeAndGo(t *testing.T) {
-	x := New[int]()
+	x := New(func(int) string { return "" })
 	for i := range 5 {
 		x.Put(Entry[int]{ID: fmt.Sprint(i), Text: fmt.Sprintf("entry%d", i)})
 	}
@@ -112,7 +112,7 @@ func TestSketchesFindWhatIsNear(t *testing.T) {
 		},
 	} {
 		rng := rand.New(rand.NewPCG(3, 4))
-		x := New[int]()
+		x := New(func(int) string { return "" })
 		for i := range entries {
 			id := fmt.Sprint(i)
 			x.Put(Entry[int]{ID: id, Text: "w", Facets: i})
