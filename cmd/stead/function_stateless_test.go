@@ -176,3 +176,16 @@ func TestEveryFunctionIsRecordedWhereEveryDecisionIs(t *testing.T) {
 		t.Errorf("the log has %s", log)
 	}
 }
+
+// TestWhatAPolicyPermitsIsRecorded: without a word of a policy a stateless model call leaves no record by default; with a permit that decided it, it does.
+func TestWhatAPolicyPermitsIsRecorded(t *testing.T) {
+	const models = "providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}, {name: free, routes: [{provider: sim, model: sim}]}]\n"
+	n := openConfigured(t, models+`policies: {inline: '@id("sim-only") permit(principal, action == Action::"model.call", resource == Model::"sim");'}`+"\n", io.Discard)
+	for _, model := range []string{"free", "sim"} {
+		must(t, n, "POST", "/v1/chat/completions", `{"model":"`+model+`","messages":[{"role":"user","content":"Say hello"}]}`)
+	}
+	log := must(t, n, "GET", "/v1/audit_records?action=model.call", "")
+	if strings.Count(log, `"resource":`) != 1 || !strings.Contains(log, `"resource":"sim"`) || !strings.Contains(log, `sim-only`) {
+		t.Errorf("the log has %s", log)
+	}
+}

@@ -360,10 +360,11 @@ func TestLevels(t *testing.T) {
 		{Principal: principal(identity.Auditor), Effect: policy.SessionCreate, Resource: "refused"},
 		{Principal: principal(identity.Owner), Effect: policy.CredentialUse, Acting: true, Resource: "v/c"},
 		{Principal: principal(identity.Owner), Effect: policy.ModelCall, Resource: "stateless"},
+		{Principal: principal(identity.Owner), Effect: policy.ModelCall, Resource: "permitted"},      // by a policy
 		{Principal: principal(identity.Auditor), Effect: policy.ModelCall, Resource: "stateless-no"}, // refused
 	}
 	for level, want := range map[audit.Level]string{
-		audit.LevelEvery: "sh/run sh/no mem agent_1 refused v/c stateless stateless-no", audit.LevelAll: "sh/run sh/no mem agent_1 refused v/c stateless-no",
+		audit.LevelEvery: "sh/run sh/no mem agent_1 refused v/c stateless permitted stateless-no", audit.LevelAll: "sh/run sh/no mem agent_1 refused v/c permitted stateless-no",
 		audit.LevelDenied: "sh/no refused v/c stateless-no", audit.LevelNone: "refused v/c stateless-no",
 	} {
 		for _, carried := range []bool{false, true} {
@@ -405,11 +406,15 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// byRole allows everything to owners alone.
+// byRole allows everything to owners alone, and one thing by a policy.
 type byRole struct{}
 
 func (byRole) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
-	return policy.Decision{Allow: req.Principal.Role == identity.Owner, By: "test"}, nil
+	d := policy.Decision{Allow: req.Principal.Role == identity.Owner, By: "test"}
+	if req.Resource == "permitted" {
+		d.Policies = []string{"models"}
+	}
+	return d, nil
 }
 
 // Reads of people are recorded as far as the operator wants it, whatever the level; those of agents and of the node are not theirs.

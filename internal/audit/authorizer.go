@@ -50,9 +50,10 @@ type Level string
 
 // The levels.
 const (
-	// LevelEvery: all, and each model call of the stateless doors, which waits for a commit of its own.
+	// LevelEvery: all, and each model call of the stateless doors, also where no policy had a word in it.
+	// Each waits for a commit of its own.
 	LevelEvery Level = "every"
-	// LevelAll: all but reads and stateless model calls that were allowed; of what agents do, reads too.
+	// LevelAll: all but reads, and stateless model calls that were allowed and no policy decided; of what agents do, reads too.
 	LevelAll Level = "all"
 	// LevelDenied: what was not allowed.
 	LevelDenied Level = "denied"
@@ -201,7 +202,7 @@ func (a *Authorizer) recorded(req policy.Request, said policy.Decision, d Decisi
 	case d != Allow || administrative(req.Effect) || req.Written != nil:
 		return true
 	case req.Effect == policy.ModelCall: // by no session, so that no append can carry it
-		return a.level == LevelEvery
+		return a.level == LevelEvery || all && len(said.Policies) > 0
 	}
 	if strings.HasSuffix(string(req.Effect), ".read") {
 		return req.Principal.Kind != stead.PrincipalNode && a.reads.cover(req.Effect)
