@@ -12,6 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/killswitch"
 	"github.com/stead-dev/stead/internal/model/catalog"
 	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/tool/computer"
 )
@@ -193,6 +194,7 @@ func (s stoppable) servers(ctx context.Context) (map[string]listed, error) {
 		out[label] = unknown
 	}
 	out[agent.ToolEnvironment] = func(context.Context) ([]string, bool) { return namesOf(computer.Tools(nil, nil)), true }
+	out[policy.ProviderServer] = func(context.Context) ([]string, bool) { return server.ProviderTools(), false }
 	out[policy.FunctionServer] = func(context.Context) ([]string, bool) { return functions, true }
 	return out, err
 }

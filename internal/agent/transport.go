@@ -88,13 +88,13 @@ func (r Rules) transport(label, origin string, o param.Object) (*Transport, erro
 	if kind == TransportStdio {
 		t, err := r.stdio(label, origin, sub)
 		if err == nil && t != nil {
-			err = r.free(label, o)
+			err = r.Free(o.Path("server_label"), label)
 		}
 		return t, err
 	}
 	t, err := httpTransport(sub)
 	if err == nil {
-		err = r.free(label, o)
+		err = r.Free(o.Path("server_label"), label)
 	}
 	if err == nil && t.Auth != "" && origin == OriginEnvironment {
 		err = stead.Invalid(sub.Path("auth"), "%s: a server that is reached from the environment is told of no user", sub.Path("auth"))
@@ -102,9 +102,8 @@ func (r Rules) transport(label, origin string, o param.Object) (*Transport, erro
 	return t, err
 }
 
-// free refuses the name of something else for a server of the agent's own: policies, guardrails, kill switches and labels go by it.
-func (r Rules) free(label string, o param.Object) error {
-	at := o.Path("server_label")
+// Free refuses the name of something else for a server of the agent's own, at a path: policies, guardrails, kill switches and labels go by it.
+func (r Rules) Free(at, label string) error {
 	if slices.Contains(r.Labels, label) {
 		e := stead.Invalid(at, "%s %q is a tool server of the operator's configuration, and another one can't have its name", at, label)
 		e.Hint = "Leave out the transport for the operator's server, or choose another label."
@@ -127,7 +126,7 @@ func (r Rules) free(label string, o param.Object) error {
 // untrusted.
 func Reserved(label string) bool {
 	switch label {
-	case ToolEnvironment, ToolFunction, ToolMemory, ToolSemantic, ToolFileSearch, ToolSQL, "file", "image", "other":
+	case ToolEnvironment, ToolFunction, ToolMemory, ToolSemantic, ToolFileSearch, ToolSQL, "provider", "file", "image", "other":
 		return true
 	}
 	return false

@@ -150,6 +150,9 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 	if req.Destination != "" {
 		r.Detail = "to " + req.Destination
 	}
+	if req.Unforeseen {
+		r.Detail = strings.TrimSuffix("by the model's provider, with arguments that are not seen, "+strings.TrimPrefix(r.Detail, call.Act), ", ")
+	}
 	if req.Consent != "" {
 		r.Detail = string(req.Consent) + ", " + r.Detail
 	}

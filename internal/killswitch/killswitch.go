@@ -52,7 +52,7 @@ const (
 	Project Scope = "project" // everything of the project
 	Agent   Scope = "agent"   // of: its id
 	Model   Scope = "model"   // of: a name that is asked for, or that leads there: see Reach
-	Tool    Scope = "tool"    // of: SERVER, SERVER/TOOL, a function of the application (also function/NAME), or host:HOST and host:HOST:PORT
+	Tool    Scope = "tool"    // of: SERVER, SERVER/TOOL, a function of the application (also function/NAME), a tool of the model's provider (also provider/TYPE), or host:HOST and host:HOST:PORT
 	User    Scope = "user"    // of: the id of a principal
 	// Credential is of a vault. of: its id.
 	Credential Scope = "credential"

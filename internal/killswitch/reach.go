@@ -32,14 +32,14 @@ func (s Switch) stopsTool(req policy.Request, r Reach) bool {
 	host, byHost := strings.CutPrefix(s.Of, hostPrefix)
 	switch {
 	case req.Effect == policy.ModelCall: // what the model may ask for of whoever calls it
-		return slices.ContainsFunc(req.Offers, func(tool string) bool {
-			return s.stopsTool(policy.Request{Effect: policy.ToolCall, Resource: tool}, r)
-		})
+		return slices.ContainsFunc(req.Offers, func(o policy.Offer) bool { return s.stopsOffer(o, r) })
 	case req.Effect == policy.NetworkConnect:
 		return byHost && at(req.Destination, host)
 	case req.Effect != policy.ToolCall:
 		return false
 	case req.Resource == s.Of || strings.HasPrefix(req.Resource, s.Of+"/") || req.Resource == policy.FunctionServer+"/"+s.Of:
+		return true
+	case req.Resource == policy.ProviderServer+"/"+s.Of, req.Unforeseen && strings.HasPrefix(s.Of, req.Resource+"/"): // of any tool of a server, one
 		return true
 	}
 	server, tool, _ := strings.Cut(req.Resource, "/")
@@ -51,7 +51,12 @@ func (s Switch) stopsTool(req policy.Request, r Reach) bool {
 	if r.server(server) != "" { // another of the operator's own at the same place is another one
 		return false
 	}
-	return where != "" && where == r.server(stopped) && (one == "" || one == tool)
+	return where != "" && where == r.server(stopped) && (one == "" || one == tool || req.Unforeseen && tool == "")
+}
+
+// stopsOffer is stopsTool of what a model may ask for.
+func (s Switch) stopsOffer(o policy.Offer, r Reach) bool {
+	return s.stopsTool(policy.Request{Effect: policy.ToolCall, Resource: o.Resource, Destination: o.Destination, Unforeseen: o.Provider}, r)
 }
 
 func (r Reach) server(label string) string {

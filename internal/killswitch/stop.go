@@ -26,7 +26,7 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		return policy.Decision{By: "kill_switch"}, stead.Wrap(stead.KindUnavailable, err, "the kill switches can't be read")
 	}
 	if stopped != nil {
-		return policy.Decision{By: "kill_switch", Reason: stopped.toldOf(req), Quotes: cmp.Or(stopped.By, policy.QuotesSomebody), About: stopped.About(), Policies: []string{stopped.ID}}, nil
+		return policy.Decision{By: "kill_switch", Reason: stopped.toldOf(req, a.switches.reach), Quotes: cmp.Or(stopped.By, policy.QuotesSomebody), About: stopped.About(), Policies: []string{stopped.ID}}, nil
 	}
 	return a.next.Decide(ctx, req)
 }
@@ -46,11 +46,11 @@ func (a *Authorizer) Foresee(ctx context.Context, req policy.Request) bool {
 }
 
 // toldOf is told, of a call that is stopped for what it offers with the name of that.
-func (s Switch) toldOf(req policy.Request) string {
+func (s Switch) toldOf(req policy.Request, r Reach) string {
 	if s.Scope == Tool && req.Effect == policy.ModelCall {
-		for _, tool := range req.Offers {
-			if s.stopsTool(policy.Request{Effect: policy.ToolCall, Resource: tool}, Reach{}) {
-				return fmt.Sprintf("it offers the tool %.80s, which was stopped: %s (kill switch %s)", tool, s.Reason, s.ID)
+		for _, o := range req.Offers {
+			if s.stopsOffer(o, r) {
+				return fmt.Sprintf("it offers the tool %.80s, which was stopped: %s (kill switch %s)", o.Resource, s.Reason, s.ID)
 			}
 		}
 	}
@@ -176,7 +176,7 @@ func (s *Switches) look(ctx context.Context) {
 	for _, u := range all {
 		stopped, err := s.stopped(ctx, u.req)
 		if err == nil && stopped != nil {
-			u.end(stead.Errorf(stead.KindForbidden, "%s was ended: %s", u.req.Effect, stopped.toldOf(u.req)))
+			u.end(stead.Errorf(stead.KindForbidden, "%s was ended: %s", u.req.Effect, stopped.toldOf(u.req, s.reach)))
 		}
 	}
 }

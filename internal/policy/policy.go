@@ -105,6 +105,19 @@ const (
 // server has that label.
 const FunctionServer = "function"
 
+// ProviderServer is the server that the tools of a model's provider itself are named under: "provider/web_search". No tool server has that label.
+const ProviderServer = "provider"
+
+// Offer is a tool that a model may ask for.
+type Offer struct {
+	// Resource is "function/NAME", whose calls whoever offers it is handed; "" stands for those that are kept at the provider and not known here. Of what
+	// the provider runs it is "provider/TYPE", or "LABEL/TOOL" of a tool server that it calls, or "LABEL": any tool of that.
+	Resource    string
+	Server      string // the label of such a server; "" elsewhere
+	Destination string // where that is: HOST:PORT; "" where it is not known
+	Provider    bool   // the provider runs it
+}
+
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
@@ -127,8 +140,11 @@ type Request struct {
 	// Pinned says in which version what the request names by id is used, where that can change: an approval holds for that alone. "" elsewhere.
 	Pinned    string
 	Arguments []byte // a tool call's arguments, JSON; nil elsewhere
-	// Offers are the functions that a model call without a session may ask for, as "function/NAME": whoever asks is handed the calls. What stops one of them stops it.
-	Offers []string
+	// Offers are the tools that a model call without a session may ask for. What stops one of them stops it.
+	Offers []Offer
+	// Unforeseen: what a tool call is made with is known neither now nor later. It is allowed if it is whatever that turns out to be, and waits for nobody. A
+	// Resource without "/" is then any tool of that server.
+	Unforeseen bool
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool

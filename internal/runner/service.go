@@ -126,7 +126,7 @@ func (r *Runner) Serves(ctx context.Context, p stead.Principal, id stead.Session
 }
 
 // ModelCall is the gate of the calls that belong to no session.
-func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []string) error {
+func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []policy.Offer) error {
 	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Effect: policy.ModelCall, Resource: model, Labels: labels, Offers: offers})
 	return err
 }
@@ -135,6 +135,17 @@ func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string,
 func (r *Runner) Function(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string, arguments []byte) error {
 	req := functionOf(p, model, labels, function)
 	req.Arguments = arguments
+	_, err := policy.Check(ctx, r.cfg.Policy, req)
+	return err
+}
+
+// Provided is the gate of a tool that the model's provider runs in such a call by itself.
+func (r *Runner) Provided(ctx context.Context, p stead.Principal, model string, labels stead.Labels, o policy.Offer) error {
+	req := functionOf(p, model, labels, o.Resource)
+	req.Destination, req.Unforeseen, req.Origin = o.Destination, true, session.DeclaredByProvider
+	if o.Server != "" {
+		req.Origin = session.DeclaredByAgent // whoever makes the call stands in its place
+	}
 	_, err := policy.Check(ctx, r.cfg.Policy, req)
 	return err
 }

@@ -29,12 +29,14 @@ import (
 
 // Gate decides whether a stateless call of a model may happen, and is asked before each of them.
 type Gate interface {
-	// ModelCall returns nil if it may; KindForbidden otherwise. labels are those of what is asked, offers the functions that the model may
-	// ask for, as "function/NAME".
-	ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []string) error
+	// ModelCall returns nil if it may; KindForbidden otherwise. labels are those of what is asked, offers the tools that the model may
+	// ask for.
+	ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []policy.Offer) error
 	// Function decides whether the client may be handed a call of a function; KindForbidden otherwise.
 	Function(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string, arguments []byte) error
-	// Unasked reports whether it is sure to, whatever the arguments: then Function is not asked. "": any function.
+	// Provided decides whether a tool may be offered that the model's provider runs; KindForbidden otherwise. Its calls are seen by nobody here.
+	Provided(ctx context.Context, p stead.Principal, model string, labels stead.Labels, o policy.Offer) error
+	// Unasked reports whether Function is sure to allow it, whatever the arguments: then Function is not asked. "": any function.
 	Unasked(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string) bool
 }
 
@@ -90,14 +92,14 @@ type call struct {
 	failed    error
 	lost      []*model.Hedged // attempts that broke off before those that translate
 	tally     model.Tally
-	measured  *size      // nil: nobody has asked yet
-	estimated int64      // tokens, as they were reserved before anything was learned; 0: nothing was
-	lines     int64      // of a streamed answer that was passed on
-	bytes     int64      // of an answer that was passed on
-	said      model.Said // of a translated one
-	texts     int64      // bytes of a streamed one that was passed on
-	offers    []string   // functions that the request offers: see offered
-	decides   bool       // calls of those are decided before the client has them
+	measured  *size          // nil: nobody has asked yet
+	estimated int64          // tokens, as they were reserved before anything was learned; 0: nothing was
+	lines     int64          // of a streamed answer that was passed on
+	bytes     int64          // of an answer that was passed on
+	said      model.Said     // of a translated one
+	texts     int64          // bytes of a streamed one that was passed on
+	offers    []policy.Offer // tools that the request offers: see offered
+	decides   bool           // calls of those are decided before the client has them
 }
 
 // errIdle ends a call whose upstream has said nothing for too long.
@@ -111,6 +113,9 @@ func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Princip
 	}
 	c, err := s.resolved(w, r, p, door, name, req)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.provided(r.Context()); err != nil {
 		return nil, err
 	}
 	if err := c.reserve(r.Context(), req); err != nil {
@@ -139,8 +144,8 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 		}
 		caller.Labels = caller.Labels.And(stead.LabelsOf(labels))
 	}
-	caller.Labels = caller.Labels.And(heard(door, req.raw))
 	offers := offered(door, req)
+	caller.Labels = caller.Labels.And(heard(door, req.raw)).And(brought(offers))
 	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels, offers); err != nil {
 		return nil, err
 	}
@@ -149,7 +154,9 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 		return nil, err
 	}
 	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, lent: lent{memory: req.memory}, asked: asked, head: w.Header().Set, offers: offers}
-	c.decides = slices.ContainsFunc(offers, func(f string) bool { return !s.Gate.Unasked(r.Context(), p, name, caller.Labels, f) })
+	c.decides = slices.ContainsFunc(offers, func(o policy.Offer) bool {
+		return !o.Provider && !s.Gate.Unasked(r.Context(), p, name, caller.Labels, o.Resource)
+	})
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
 	c.most = c.limit(req)
 	c.checks = s.Guardrails.Of(guardrail.Subject{Principal: p, Project: p.Project, Model: name, Labels: caller.Labels})

@@ -15,6 +15,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/sim"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // scripted is a model whose upstream speaks the dialects in forward, and is translated to for others.
@@ -60,11 +61,15 @@ func (m *scripted) List(stead.ProjectID) []model.Info { return nil }
 // gate allows, or refuses with err; told keeps what it is told.
 type gate struct{ err error }
 
-func (g gate) ModelCall(context.Context, stead.Principal, string, stead.Labels, []string) error {
+func (g gate) ModelCall(context.Context, stead.Principal, string, stead.Labels, []policy.Offer) error {
 	return g.err
 }
 
 func (g gate) Function(context.Context, stead.Principal, string, stead.Labels, string, []byte) error {
+	return g.err
+}
+
+func (g gate) Provided(context.Context, stead.Principal, string, stead.Labels, policy.Offer) error {
 	return g.err
 }
 

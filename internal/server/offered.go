@@ -5,35 +5,43 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
-// What a model asks for in a stateless call, its client does. Policies are asked about that as about the functions of applications in
-// sessions, before the client has the call; where they are, the call is translated, so that its answer can be read. A request that offers
-// what a kill switch stops is refused.
+// What a model asks for in a stateless call, its client does, or its provider. Policies are asked about what the client does as about the functions of
+// applications in sessions, before the client has the call; where they are, the call is translated, so that its answer can be read. Of what the
+// provider does nothing is seen here, so that policies are asked before it is offered (provided.go). A request that offers what a kill switch stops is
+// refused.
 
-// offered are the tools of a request whose calls its client would make, as "function/NAME"; "" stands for those that are kept at the provider and
-// not known here. The body is passed on as it stands, and so looked at as it stands: whatever stands in it twice counts twice.
-func offered(door string, req request) []string {
+// offered are the tools of a request, each once. The body is passed on as it stands, and so looked at as it stands: whatever stands in it twice counts
+// twice.
+func offered(door string, req request) []policy.Offer {
 	lists, within := []string{"tools", "functions"}, "function"
 	if door == model.DialectResponses {
-		lists, within = []string{"tools", "prompt"}, ""
+		lists, within = []string{"tools", "prompt", "input"}, ""
 	} else if door != model.DialectChat {
 		return nil
 	}
-	if !slices.ContainsFunc(lists, req.Has) { // the rest of most calls is not looked at
+	if !slices.ContainsFunc(lists, req.Has) && !slices.ContainsFunc(switchedOn(), req.Has) { // the rest of most calls is not looked at
 		return nil
 	}
 	o := offers{within: within}
 	param.Members(req.raw, func(key string, from, to int) {
+		value := req.raw[from:to]
 		switch {
-		case !slices.Contains(lists, key) || string(req.raw[from:to]) == "null":
+		case string(value) == "null":
+		case door == model.DialectChat && slices.Contains(switchedOn(), key):
+			o.switched(key, value)
+		case !slices.Contains(lists, key):
 		case key == "prompt":
-			o.add("")
+			o.add(policy.Offer{})
+		case key == "input":
+			o.input(value)
 		default:
-			o.list(req.raw[from:to])
+			o.list(value)
 		}
 	})
 	return o.all
@@ -42,46 +50,105 @@ func offered(door string, req request) []string {
 // offers are those so far, each once.
 type offers struct {
 	within string // the member of an entry that has its name: chat's
-	all    []string
+	all    []policy.Offer
 }
 
-func (o *offers) add(resource string) {
-	if !slices.Contains(o.all, resource) {
-		o.all = append(o.all, resource)
+func (o *offers) add(one policy.Offer) {
+	if !slices.Contains(o.all, one) {
+		o.all = append(o.all, one)
 	}
+}
+
+func (o *offers) function(name string) {
+	o.add(policy.Offer{Resource: policy.FunctionServer + "/" + name})
 }
 
 func (o *offers) list(list []byte) {
 	param.Elements(list, func(from, to int) { o.tool(list[from:to]) })
 }
 
-// tool adds what one entry offers: by its names, and by its type where it has none. What a provider runs is none.
-func (o *offers) tool(entry []byte) {
-	named, kind := false, ""
-	var read func(b []byte)
-	read = func(b []byte) {
-		param.Members(b, func(key string, from, to int) {
-			switch value := b[from:to]; key {
-			case "name":
-				if name := textOf(value); name != "" {
-					named = true
-					o.add(policy.FunctionServer + "/" + name)
-				}
-			case "type":
-				kind = textOf(value)
-			case "tools": // of a namespace
-				o.list(value)
-			case o.within, "custom":
-				if len(value) > 0 && value[0] == '{' {
-					read(value)
-				}
+// input adds what items of a response's input offer: a client's search for tools brings them along.
+func (o *offers) input(items []byte) {
+	param.Elements(items, func(from, to int) {
+		item := items[from:to]
+		param.Members(item, func(key string, from, to int) {
+			if key == "tools" && !isListing(item) {
+				o.list(item[from:to])
 			}
 		})
+	})
+}
+
+// isListing reports whether an item only tells what a tool server has, which is offered by itself.
+func isListing(item []byte) bool {
+	kinds := valuesOf(item, "type")
+	return len(kinds) == 1 && textOf(kinds[0]) == "mcp_list_tools"
+}
+
+// tool adds what one entry offers: by its names, or by its type where that says who runs it or it has no name.
+func (o *offers) tool(entry []byte) {
+	var names []string
+	named := func(b []byte) {
+		for _, v := range valuesOf(b, "name") {
+			if name := textOf(v); name != "" {
+				names = append(names, name)
+			}
+		}
 	}
-	read(entry)
-	if !named && slices.Contains(clientTypes(), kind) {
-		o.add(policy.FunctionServer + "/" + kind)
+	named(entry)
+	for _, within := range []string{o.within, "custom"} {
+		for _, v := range valuesOf(entry, within) {
+			named(v)
+		}
 	}
+	kinds := valuesOf(entry, "type")
+	clients := len(kinds) == 0
+	for _, v := range kinds {
+		clients = o.kind(textOf(v), entry, len(names) > 0) || clients
+	}
+	for _, name := range names {
+		if clients {
+			o.function(name)
+		}
+	}
+	for _, v := range valuesOf(entry, "tools") { // of a namespace
+		o.list(v)
+	}
+}
+
+// kind adds what an entry of a type offers beside its names, and reports whether the client makes its calls.
+func (o *offers) kind(kind string, entry []byte, named bool) (clients bool) {
+	switch {
+	case kind == "" || kind == "function" || kind == "custom" || kind == "namespace":
+		return true
+	case kind == agent.ToolMCP:
+		o.server(entry)
+		return false
+	case !slices.Contains(clientTypes(), kind):
+		o.add(policy.Offer{Resource: policy.ProviderServer + "/" + plainType(kind), Provider: true})
+		return false
+	case !named:
+		o.function(kind)
+	}
+	for _, where := range valuesOf(entry, "environment") { // of a shell: the provider's, if it is not said to be the client's
+		if inside := valuesOf(where, "type"); string(where) != "null" && (len(inside) == 0 || slices.ContainsFunc(inside, func(v []byte) bool { return textOf(v) != "local" })) {
+			o.add(policy.Offer{Resource: policy.ProviderServer + "/" + kind, Provider: true})
+		}
+	}
+	return true
+}
+
+// valuesOf are the values of all members of a name.
+func valuesOf(b []byte, name string) (out [][]byte) {
+	if name == "" {
+		return nil
+	}
+	param.Members(b, func(key string, from, to int) {
+		if key == name {
+			out = append(out, b[from:to])
+		}
+	})
+	return out
 }
 
 // clientTypes are the types of tools without a name whose calls the client makes.

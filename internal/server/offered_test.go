@@ -81,7 +81,8 @@ func TestCallsAreHeldUntilAllAreDecided(t *testing.T) {
 	}
 }
 
-// TestOffered: whatever way a request says of what the client would do, and however often.
+// TestOffered: whatever way a request says of what the client or its model's provider would do, and however often. What the provider does is written
+// behind a star, with where it goes.
 func TestOffered(t *testing.T) {
 	for _, c := range []struct {
 		door, body string
@@ -90,16 +91,40 @@ func TestOffered(t *testing.T) {
 		{model.DialectChat, `{"tools":[{"type":"function","function":{"name":"a","parameters":{"name":"x"}}},{"type":"custom","custom":{"name":"b"}}],"functions":[{"name":"c"}]}`, []string{"function/a", "function/b", "function/c"}},
 		{model.DialectChat, `{"tools":[{"function":{"name":"a","\u006eame":"A"}}],"tools":[{"type":"function","function":{"name":"d"}}]}`, []string{"function/a", "function/A", "function/d"}},
 		{model.DialectChat, `{"messages":[{"tools":[{"function":{"name":"a"}}]}]}`, nil},
-		{model.DialectResponses, `{"tools":[{"type":"function","name":"a"},{"type":"custom","name":"b"},{"type":"web_search"},{"type":"mcp","server_label":"s"},{"type":"local_shell"},{"type":"namespace","name":"n","tools":[{"type":"function","name":"c"}]}]}`, []string{"function/a", "function/b", "function/local_shell", "function/n", "function/c"}},
+		{model.DialectResponses, `{"tools":[{"type":"function","name":"a"},{"type":"custom","name":"b"},{"type":"local_shell"},{"type":"namespace","name":"n","tools":[{"type":"function","name":"c"}]}]}`, []string{"function/a", "function/b", "function/local_shell", "function/n", "function/c"}},
 		{model.DialectResponses, `{"prompt":{"id":"p"},"tools":null}`, []string{""}},
 		{model.DialectResponses, `{"prompt":null,"tools":"x"}`, nil},
 		{model.DialectEmbeddings, `{"tools":[{"name":"a"}]}`, nil},
+		// What the provider runs.
+		{model.DialectResponses, `{"tools":[{"type":"web_search"},{"type":"web_search_preview_2025_03_11"},{"type":"code_interpreter","name":"x"},{"type":"image_generation"}]}`, []string{"*provider/web_search", "*provider/code_interpreter", "*provider/image_generation"}},
+		{model.DialectResponses, `{"tools":[{"type":"function","\u0074ype":"web_search","name":"a"}]}`, []string{"*provider/web_search", "function/a"}},
+		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"s","server_url":"https://Shop.example/mcp","allowed_tools":["a","b"]},{"type":"mcp","server_label":"t","server_url":"https://t.example:8443","allowed_tools":{"read_only":true}}]}`, []string{"*s/a@shop.example:443", "*s/b@shop.example:443", "*t@t.example:8443"}},
+		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"s","server_label":"t","server_url":"https://a.example","allowed_tools":["a"],"allowed_tools":[]}]}`, []string{"*s@a.example:443", "*t@a.example:443"}},
+		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"mail","connector_id":"connector_gmail"}]}`, []string{"*provider/connector_gmail", "*mail"}},
+		{model.DialectResponses, `{"tools":[{"type":"shell"},{"type":"shell","environment":{"type":"local"}}]}`, []string{"function/shell"}},
+		{model.DialectResponses, `{"tools":[{"type":"shell","environment":{"type":"container_auto"}}]}`, []string{"function/shell", "*provider/shell"}},
+		{model.DialectResponses, `{"input":[{"type":"tool_search_output","tools":[{"type":"function","name":"late"},{"type":"web_search"}]},{"type":"mcp_list_tools","tools":[{"name":"x"}]}]}`, []string{"function/late", "*provider/web_search"}},
+		{model.DialectResponses, `{"input":"{\"tools\":[{\"type\":\"web_search\"}]}"}`, nil},
+		{model.DialectChat, `{"web_search_options":{}}`, []string{"*provider/web_search"}},
+		{model.DialectChat, `{"web_search_options":null,"enable_search":false}`, nil},
+		{model.DialectChat, `{"search_parameters":{"mode":"auto"},"plugins":[{"id":"web"},{"id":"file-parser"}]}`, []string{"*provider/web_search", "*provider/web", "*provider/file-parser"}},
+		{model.DialectChat, `{"tools":[{"type":"browser_search"}]}`, []string{"*provider/browser_search"}},
 	} {
 		o, err := param.Skim([]byte(c.body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := offered(c.door, request{Object: o, raw: []byte(c.body)})
+		var got []string
+		for _, o := range offered(c.door, request{Object: o, raw: []byte(c.body)}) {
+			text := o.Resource
+			if o.Provider {
+				text = "*" + text
+			}
+			if o.Destination != "" {
+				text += "@" + o.Destination
+			}
+			got = append(got, text)
+		}
 		slices.Sort(got)
 		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) {

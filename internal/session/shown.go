@@ -23,6 +23,8 @@ const (
 	DeclaredInside     = "environment"
 	// DeclaredByApplication is of functions, which the application executes.
 	DeclaredByApplication = "application"
+	// DeclaredByProvider is of tools that a model's provider has and runs itself, in calls without a session.
+	DeclaredByProvider = "provider"
 )
 
 // CallShown is what whoever may approve a call is shown of it beside its tool and its arguments. The digest covers all of it.

@@ -198,6 +198,9 @@ func (c Case) Request() (policy.Request, error) {
 		if strings.HasPrefix(req.Resource, policy.FunctionServer+"/") {
 			by, req.Class = "application", cmp.Or(c.Class, "unknown")
 		}
+		if strings.HasPrefix(req.Resource, policy.ProviderServer+"/") {
+			by, req.Class, req.Unforeseen = "provider", cmp.Or(c.Class, "unknown"), c.Arguments == nil
+		}
 		req.Origin = cmp.Or(c.Origin, by)
 	}
 	if c.Session != "" {

@@ -1,0 +1,82 @@
+package cedar_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/policy/cedar"
+)
+
+// TestUnforeseen: what nobody will see the arguments of is allowed where every call of it is, and refused, for nothing can wait, where one could be
+// refused or held.
+func TestUnforeseen(t *testing.T) {
+	call := func(resource, to string) policy.Request {
+		return policy.Request{
+			Principal: stead.Principal{Project: "default", Kind: stead.PrincipalUser, ID: "ada", Role: stead.RoleDeveloper}, Effect: policy.ToolCall, Resource: resource, Destination: to,
+			Class: "unknown", Origin: "provider", Labels: stead.Labels{"untrusted": {"web", "provider"}, "team": {"a"}}, Unforeseen: true,
+		}
+	}
+	search, one, any := call("provider/web_search", ""), call("shop/look", "shop.example:443"), call("shop", "shop.example:443")
+	for _, c := range []struct {
+		policies string
+		deny     bool
+		want     string // of each: y(es), n(o), u: no, since nobody sees what it is called with
+	}{
+		{`forbid(principal, action == Action::"model.call", resource);`, false, "yyy"},
+		{`forbid(principal, action == Action::"tool.call", resource == Tool::"provider/web_search");`, false, "nyy"},
+		{`forbid(principal, action == Action::"tool.call", resource in Server::"provider");`, false, "nyy"},
+		{`forbid(principal, action == Action::"tool.call", resource in Server::"shop");`, false, "ynn"},
+		{`forbid(principal, action == Action::"tool.call", resource == Tool::"shop/refund");`, false, "yyn"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { resource == Tool::"shop/refund" };`, false, "yyn"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { context.tool == "refund" };`, false, "yyu"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { context.server == "shop" && context.tool != "look" };`, false, "yyu"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { context has destination && context.destination like "*.example:443" };`, false, "ynn"},
+		{`forbid(principal, action == Action::"tool.call", resource in Server::"shop") when { context.text like "*secret*" };`, false, "yuu"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { context.numbers.hasTag("n") && context.numbers.getTag("n").greaterThan(decimal("1.0")) };`, false, "uuu"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { context.labels.hasTag("untrusted") && context.labels.getTag("untrusted") != "provider" };`, false, "nnn"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { context.labels.hasTag("team") && context.labels.getTag("team") == "b" && context.text like "*" };`, false, "yyy"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { context.labels.hasTag("untrusted") } unless { resource in Server::"provider" };`, false, "ynn"},
+		{`@approval("owner") forbid(principal, action == Action::"tool.call", resource in Server::"provider");`, false, "uyy"},
+		{`forbid(principal == User::"bob", action, resource);`, false, "yyy"},
+		{`forbid(principal, action == Action::"tool.call", resource) when { context.hour > 24 };`, false, "yyy"},
+		{`permit(principal, action, resource);`, false, "yyy"},
+		{`permit(principal, action, resource) when { context.labels.hasTag("team") };`, true, "yyy"},
+		{`permit(principal, action == Action::"tool.call", resource in Server::"shop");`, true, "nyy"},
+		{`permit(principal, action == Action::"tool.call", resource == Tool::"shop/look");`, true, "nyn"},
+		{`permit(principal, action == Action::"tool.call", resource) when { context.text like "*" };`, true, "uuu"},
+		{`permit(principal, action == Action::"tool.call", resource); @approval("owner") permit(principal, action == Action::"tool.call", resource);`, true, "yyy"},
+		{`@approval("owner") permit(principal, action == Action::"tool.call", resource) when { context.text like "*" };`, false, "uuu"},
+		{`@mode("shadow") forbid(principal, action, resource);`, false, "yyy"},
+	} {
+		set, err := cedar.Load([]cedar.Source{{Name: "p", Text: []byte(c.policies)}}, cedar.Options{Deny: c.deny, Approvers: approvers()})
+		if err != nil {
+			t.Fatalf("%s: %v", c.policies, err)
+		}
+		a := cedar.New(policy.AllowLocal{}, func() time.Time { return noon }, slog.New(slog.DiscardHandler))
+		a.Replace(set)
+		got := ""
+		for _, req := range []policy.Request{search, one, any} {
+			d, err := a.Decide(t.Context(), req)
+			switch unseen := strings.Contains(d.Reason, "its arguments can't be looked at"); {
+			case err != nil || d.Needs != nil || d.Version == "":
+				t.Errorf("%s: of %s %+v, %v", c.policies, req.Resource, d, err)
+			case d.Allow:
+				got += "y"
+			case unseen:
+				got += "u"
+			default:
+				got += "n"
+			}
+			if shadow := strings.Contains(c.policies, "shadow"); (d.Shadow != nil) != shadow || shadow && d.Shadow.Outcome != policy.Denied {
+				t.Errorf("%s: on trial %+v", c.policies, d.Shadow)
+			}
+		}
+		if strings.ReplaceAll(got, "u", "n") != strings.ReplaceAll(c.want, "u", "n") || strings.Contains(c.want, "u") && got != c.want {
+			t.Errorf("%s: %s, want %s", c.policies, got, c.want)
+		}
+	}
+}

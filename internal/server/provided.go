@@ -1,0 +1,183 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Tools that a model's provider runs itself, in calls that are passed on to it: web search, its code interpreter, tool servers that it calls. Their calls
+// are never seen here, so that all is decided when they are offered: a kill switch on one of them refuses the request, and so does a policy that could
+// refuse, or hold, any call of it. What they bring is labelled before it is there.
+//
+//	{"type": "web_search"}                                        provider/web_search
+//	{"type": "mcp", "server_label": "shop", "allowed_tools": […]} shop/TOOL each; without allowed_tools shop: any of its tools
+//	{"type": "mcp", …, "connector_id": "connector_gmail"}         provider/connector_gmail as well
+//
+// Source: the tools of the Responses API (developers.openai.com/api/docs/guides/tools); fields by which upstreams of Chat Completions are told to search:
+// web_search_options (OpenAI), search_parameters (xAI), enable_search (Qwen), plugins (OpenRouter).
+
+// maxNamedTools is how many tools of a server are decided one by one; of more, all of the server's are.
+const maxNamedTools = 64
+
+// maxBrought is how many sources of what such tools bring are told apart.
+const maxBrought = 8
+
+// toolSearch is the name of what a provider finds on the web, whatever a request calls it.
+const toolSearch = "web_search"
+
+// ProviderTools are the types of such tools that are known; a provider may have others, some of which are called as those of environments are.
+func ProviderTools() []string {
+	return []string{toolSearch, "code_interpreter", "image_generation", "tool_search"}
+}
+
+// switchedOn are the fields of a chat that have the provider run something without a tool.
+func switchedOn() []string {
+	return []string{"web_search_options", "search_parameters", "enable_search", "plugins"}
+}
+
+// switched adds what one of these fields turns on.
+func (o *offers) switched(field string, value []byte) {
+	search := policy.Offer{Resource: policy.ProviderServer + "/" + toolSearch, Provider: true}
+	var plugins []json.RawMessage
+	switch {
+	case field == "enable_search" && string(value) == "false":
+	case field == "plugins" && json.Unmarshal(value, &plugins) == nil:
+		for _, p := range plugins {
+			for _, id := range valuesOf(p, "id") {
+				o.add(policy.Offer{Resource: policy.ProviderServer + "/" + textOf(id), Provider: true})
+			}
+		}
+	default:
+		o.add(search)
+	}
+}
+
+// dated is what versions of a type of tools end in.
+var dated = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(_preview)?(_20\d\d_\d\d_\d\d|_20\d{6})?$`)
+})
+
+// plainType is a type of tools without its version: web_search for web_search_preview_2025_03_11.
+func plainType(kind string) string {
+	if plain := dated().ReplaceAllString(kind, ""); plain != "" {
+		return plain
+	}
+	return kind
+}
+
+// server adds the tools of a tool server that the provider calls.
+func (o *offers) server(entry []byte) {
+	var where []string
+	for _, v := range valuesOf(entry, "server_url") {
+		where = append(where, stead.HostPort(textOf(v)))
+	}
+	for _, v := range valuesOf(entry, "connector_id") {
+		if id := textOf(v); id != "" {
+			o.add(policy.Offer{Resource: policy.ProviderServer + "/" + id, Provider: true})
+		}
+	}
+	if len(where) == 0 {
+		where = []string{""}
+	}
+	labels := valuesOf(entry, "server_label")
+	if len(labels) == 0 {
+		labels = [][]byte{nil} // nothing is called so, and it is refused
+	}
+	for _, label := range labels {
+		for _, at := range where {
+			for _, tool := range namedTools(entry) {
+				o.add(policy.Offer{Resource: textOf(label) + tool, Server: textOf(label), Destination: at, Provider: true})
+			}
+		}
+	}
+}
+
+// namedTools are the tools of a server that may be called, as "/NAME"; "" is any.
+func namedTools(entry []byte) []string {
+	var out []string
+	for _, v := range valuesOf(entry, "allowed_tools") {
+		var names []string
+		var filter struct {
+			Names []string `json:"tool_names"`
+		}
+		if json.Unmarshal(v, &names) != nil && len(valuesOf(v, "tool_names")) == 1 && json.Unmarshal(v, &filter) == nil {
+			names = filter.Names
+		}
+		if len(names) == 0 {
+			return []string{""}
+		}
+		for _, name := range names {
+			out = append(out, "/"+name)
+		}
+	}
+	if len(out) == 0 || len(out) > maxNamedTools {
+		return []string{""}
+	}
+	return out
+}
+
+// brought are the labels of what the provider's tools bring while the call goes on.
+func brought(offers []policy.Offer) stead.Labels {
+	var sources []string
+	for _, o := range offers {
+		source := cmp.Or(o.Server, policy.ProviderServer)
+		switch {
+		case !o.Provider || slices.Contains(sources, source):
+		case len(sources) == maxBrought:
+			sources[maxBrought-1] = session.SourceOther
+		default:
+			sources = append(sources, source)
+		}
+	}
+	if sources == nil {
+		return nil
+	}
+	return stead.Labels{session.LabelUntrusted: sources}
+}
+
+// provided asks about each tool that the provider runs.
+func (c *call) provided(ctx context.Context) error {
+	for _, o := range c.offers {
+		if !o.Provider {
+			continue
+		}
+		if err := c.named(o); err != nil {
+			return err
+		}
+		if err := c.s.Gate.Provided(ctx, c.by, c.name, c.meter.Caller.Labels, o); err != nil {
+			return aboutTool(o, err)
+		}
+	}
+	return nil
+}
+
+// named refuses a tool server whose name is none, or that of something else: policies and kill switches go by it.
+func (c *call) named(o policy.Offer) error {
+	switch {
+	case o.Server == "" && strings.HasPrefix(o.Resource, policy.ProviderServer+"/"):
+		return nil
+	case o.Server == "" || strings.Contains(o.Server, "/"):
+		return stead.Invalid("tools", "tools: server_label is required for a tool server, without a slash: policies and kill switches go by it")
+	}
+	return c.s.rulesFor(c.by).Free("tools: server_label", o.Server)
+}
+
+// aboutTool says which tool a refusal is about.
+func aboutTool(o policy.Offer, err error) error {
+	if stead.KindOf(err) != stead.KindForbidden {
+		return err
+	}
+	e := stead.Errorf(stead.KindForbidden, "the tool %.80s, which the model's provider runs, may not be offered: %s", o.Resource, err.Error())
+	e.Param = "tools"
+	e.Hint = "Leave the tool out, or leave out store: false and use a tool that this server runs: each call of that is decided with its arguments."
+	return e
+}
