@@ -301,7 +301,7 @@ func (n *node) open(ctx context.Context) error {
 	n.meaning = meaning
 	n.openGuardrails(rails, metered.stateless, authorizer, switches)
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: heads.Blobs(blobs), Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Unsaid: unsaid(store), Deleting: purges.Deleting, Watch: switches.Watch,
+		Store: store, Agents: store, Blobs: heads.Blobs(blobs), Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Untrusted: tools.Untrusted, Policy: authorizer, Audit: authorizer.Draft, Unsaid: unsaid(store), Deleting: purges.Deleting, Watch: switches.Watch,
 		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(n.consents), Workloads: workloads,
 		Node: n.id, Now: time.Now, Log: log,
 		Environments: pcs.host, Foreign: pcs.planner.Foreign, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),

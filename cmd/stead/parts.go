@@ -57,7 +57,7 @@ func azureProvider(p config.Provider, hc *http.Client, key upstream.KeySource) (
 func toolServers(cfg *config.Config) []mcp.Configured {
 	var out []mcp.Configured
 	for _, s := range cfg.Servers {
-		c := mcp.Configured{Label: s.Label, URL: s.URL, Headers: s.Headers, Command: s.Command, Args: s.Args, Env: s.Env, Projects: projectIDs(s.Projects), Identified: s.Auth != ""}
+		c := mcp.Configured{Label: s.Label, URL: s.URL, Headers: s.Headers, Command: s.Command, Args: s.Args, Env: s.Env, Projects: projectIDs(s.Projects), Identified: s.Auth != "", Untrusted: s.Untrusted}
 		for name, class := range s.Effects {
 			if c.Effects == nil {
 				c.Effects = map[string]tool.Effect{}

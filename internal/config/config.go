@@ -12,7 +12,7 @@
 //	commitments [{name, provider, pool, start, period, periods, usd, tokens, shortfall_usd_per_million}]
 //	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price, hedge, version, …}], context_window, max_output_tokens, price, hedge,
 //	              base, adapter, deployment, owner, purpose, lifecycle, successor, projects, agents}]
-//	mcp_servers [{label, url, headers, command, args, env, effects, auth, audience, projects}]
+//	mcp_servers [{label, url, headers, command, args, env, effects, untrusted, auth, audience, projects}]
 //	private_tool_servers
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
 //	databases   [{name, driver, dsn, sql: {projects}, sources: {projects, samples}, uploads: {projects, tables}, hidden}]
@@ -193,6 +193,8 @@ type Server struct {
 	Args    []string          `yaml:"args"`
 	Env     map[string]string `yaml:"env"`
 	Effects map[string]string `yaml:"effects"` // tool name → "pure", "idempotent" or "unknown"
+	// Untrusted: strangers may write what it says of its tools; a session whose model is told of them is labelled so.
+	Untrusted bool `yaml:"untrusted"`
 	// Auth says which token of the agent's requests carry: AuthWorkload or AuthOnBehalfOf; "": none. Audience is whom they are
 	// for; "": the URL.
 	Auth     string   `yaml:"auth"`

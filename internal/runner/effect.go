@@ -13,8 +13,9 @@ import (
 // gateOrHold asks whether an effect may happen that can wait for an approval. held: it waits from now on, and nothing of it is to be
 // done. What was approved of it passes, as long as it is what was shown, and policies want no more by now. show is the effect as it is
 // asked about, which nobody needs to know where policies want no approval.
-func (a *actor) gateOrHold(p *plan, key session.EffectKey, show func() session.EffectHeld) (d policy.Decision, held bool, err error) {
+func (a *actor) gateOrHold(p *plan, key session.EffectKey, show func() session.EffectHeld, described ...string) (d policy.Decision, held bool, err error) {
 	req := a.state.Request(key.Effect, key.Of)
+	req.Labels = session.WithSources(req.Labels, described)
 	req.Carried, req.Waits = true, true
 	d, err = policy.Check(a.ctx, a.r.cfg.Policy, req)
 	if d.Needs != nil {

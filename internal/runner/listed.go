@@ -3,7 +3,10 @@ package runner
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -56,6 +59,41 @@ func (c *modelCall) list(ctx context.Context, servers []served) bool {
 		said.Servers = append(said.Servers, out)
 	}
 	return len(said.Servers) == 0 || c.a.note(ctx, session.KindToolsListed, said) == nil
+}
+
+// redefined are the servers that say something else of their tools than they said at the call before, or for the first time: label → digest. It is told to
+// whoever looks after this server as well: what changes while somebody works with it may have been changed by somebody else.
+func (c *modelCall) redefined(servers []served) map[string]string {
+	var out map[string]string
+	for _, s := range servers {
+		if s.config.Type != agent.ToolMCP || s.err != nil {
+			continue
+		}
+		label, now := s.config.ServerLabel, definitionsOf(s.tools)
+		before, known := c.defined[label]
+		if before == now {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		if out[label] = now; known {
+			c.a.r.log.Warn("a tool server describes its tools otherwise than before in this session", "session", c.a.key.Session, "server", label, "before", before, "now", now)
+		}
+	}
+	return out
+}
+
+// definitionsOf is the digest of all that a server says of its tools.
+func definitionsOf(tools []tool.Tool) string {
+	h := sha256.New()
+	for _, t := range tools {
+		spec := t.Spec()
+		for _, part := range []string{spec.Name, spec.Description, string(spec.Parameters), string(spec.Effect)} {
+			fmt.Fprintf(h, "%d:%s,", len(part), part) // a hash takes all
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:markDigits]
 }
 
 func listOf(s served) session.ServerTools {

@@ -40,7 +40,8 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err != nil {
 		return a.endTurn(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
-	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeStep, name), func() session.EffectHeld { return a.modelEffect(session.PurposeStep, name, info, 0) })
+	described := a.state.Describing(a.r.cfg.Untrusted)
+	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeStep, name), func() session.EffectHeld { return a.modelEffect(session.PurposeStep, name, info, 0) }, described...)
 	if held {
 		return err
 	}
@@ -51,7 +52,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err != nil || refused {
 		return err
 	}
-	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold, Spend: a.spend(info)}); err != nil {
+	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold, Spend: a.spend(info), Described: described}); err != nil {
 		return err
 	}
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), cited: a.state.Context.Passages(), spec: a.state.Created.Agent.Spec, holder: holderOf(&a.state.View), settled: settledConsents(&a.state.View), caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
@@ -62,6 +63,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 			call.shown = map[string]string{}
 		}
 	}
+	call.defined = a.state.Defined
 	call.skills += subagentText(&a.state.View)
 	call.agent, call.depth = a.state.AgentOf(a.state.Focus()), a.state.Depth(a.state.Focus())
 	call.held, call.checks, call.step = hold != nil, a.checks(), a.within(session.WithinTools)
@@ -134,6 +136,7 @@ type modelCall struct {
 	first    bool              // of the turn
 	shown    map[string]string // as session.View.Listed; nil: lists of tools are not shown
 	known    []string          // labels of servers whose lists the application has
+	defined  map[string]string // as session.View.Defined; never written to
 	upto     stead.Seq
 	computer bool    // the session has an environment, and the model gets its tools
 	skills   string  // of the environment, in words

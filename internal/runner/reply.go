@@ -89,7 +89,7 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		}
 		out.Items = append(out.Items, item)
 	}
-	out.Guardrails = verdict.Findings
+	out.Guardrails, out.Defined = verdict.Findings, c.redefined(tools.servers)
 	c.a.deliver(f, pending{kind: session.KindModelReplied, make: func(s *session.State) (any, error) {
 		p := out
 		p.Items = slices.Clone(out.Items)

@@ -67,7 +67,9 @@ type Config struct {
 	Blobs  blob.Store
 	Models model.Catalog
 	Tools  tool.Source
-	Policy policy.Authorizer
+	// Untrusted reports whether strangers may write what an operator's tool server says of its tools; nil: none of theirs.
+	Untrusted func(label string) bool
+	Policy    policy.Authorizer
 	// Audit makes the record of a decision that was policy.Request.Carried, for the append that holds what follows from it; nil,
 	// or what it returns is: there is none.
 	Audit func(ctx context.Context, req policy.Request, d policy.Decision) []byte

@@ -237,6 +237,8 @@ type ModelCalled struct {
 	// Spend is what it may cost, in micro-cents, which counts against the session's limit until it has ended; 0: there is no limit, or no price.
 	Spend    int64           `json:"spend,omitempty"`
 	Decision policy.Decision `json:"decision"`
+	// Described are labels of tool servers that strangers may run, of whose tools the model is about to read what they say: see View.Describing.
+	Described []string `json:"described,omitempty"`
 }
 
 // Hold is what budgets reserved for a call, or for a slice of an environment's time, before it began. Its outcome
@@ -290,6 +292,8 @@ type ModelReplied struct {
 	FirstMS int64        `json:"first_ms,omitempty"` // until the first word; 0: not known
 	// Guardrails are what guardrails did to the items before anybody saw them: they stand here as they were left.
 	Guardrails []guardrail.Finding `json:"guardrails,omitempty"`
+	// Defined are the tool servers of which the model was told something else than at the call before, or for the first time: label → digest.
+	Defined map[string]string `json:"defined,omitempty"`
 }
 
 // ReplyItem is an item with what the runner knew about its tool when it arrived.

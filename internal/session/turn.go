@@ -29,6 +29,9 @@ func (v *View) modelCalled(e stead.Event, p ModelCalled) {
 	if p.Attempt == 1 {
 		t.Steps++
 	}
+	for _, source := range p.Described {
+		v.heard(source)
+	}
 	t.Model, t.Fresh, t.Unread, t.RetryAt = call, false, 0, 0
 	// The calls of the reply before are settled and stand in the context; async ones may be open.
 	open := t.Calls[:0]
@@ -71,6 +74,7 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
 		return
 	}
+	v.define(p.Defined)
 	used, cost := p.Route.Both(p.Usage, p.Cost)
 	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
 	t.Usage, t.Replied = t.Usage.Add(used), true

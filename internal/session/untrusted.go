@@ -1,12 +1,14 @@
 package session
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 )
 
-// What a tool, a command, a function, a memory, a file or an image brings may have been written by a stranger, who may want to instruct the
+// What a tool server says of its tools, and what a tool, a command, a function, a memory, a file or an image brings, may have been written by a stranger, who may want to instruct the
 // model. From then on the session is labelled with where it came from, and so is what follows from it: the model has it in its
 // context, or in a summary of that. A policy can so say in one rule what an agent may do that has read such things.
 //
@@ -42,6 +44,39 @@ func (c *Call) source() string {
 
 // heard notes that the model is shown something from a source, or that something from there acts.
 func (v *View) heard(source string) { v.Labelled = withSource(v.Labelled, source) }
+
+// Describing are the sources of what a model is told of the agent's tools, as far as strangers may have written that: the servers that the agent names
+// itself, and those of the operator's that are said to be so; nil: there are none (untrusted is nil, too). Who wrote a description is as free to instruct
+// the model as who writes a result.
+func (v *View) Describing(untrusted func(label string) bool) (out []string) {
+	for _, t := range v.Created.Agent.Spec.Tools {
+		strangers := t.Type == agent.ToolMCP && (t.Transport != nil || untrusted != nil && untrusted(t.ServerLabel))
+		if strangers && !v.Labels().Has(LabelUntrusted, t.ServerLabel) && !v.Labels().Has(LabelUntrusted, SourceOther) {
+			out = append(out, t.ServerLabel)
+		}
+	}
+	return out
+}
+
+// WithSources are labels that have sources as well.
+func WithSources(l stead.Labels, sources []string) stead.Labels {
+	for _, s := range sources {
+		l = withSource(l, s)
+	}
+	return l
+}
+
+// define notes what a model was told of tools.
+func (v *View) define(digests map[string]string) {
+	if len(digests) == 0 {
+		return
+	}
+	v.Defined = maps.Clone(v.Defined)
+	if v.Defined == nil {
+		v.Defined = map[string]string{}
+	}
+	maps.Copy(v.Defined, digests)
+}
 
 // withSource are labels that have a source as well.
 func withSource(l stead.Labels, source string) stead.Labels {

@@ -38,6 +38,8 @@ type View struct {
 	Asked []*Call `json:"asked,omitempty"`
 	// Listed are the lists of tools that responses have shown: a server's label → ServerTools.Mark.
 	Listed map[string]string `json:"listed,omitempty"`
+	// Defined are the definitions of tools that models were given last: a server's label → their digest.
+	Defined map[string]string `json:"defined,omitempty"`
 	// Labelled is what the texts of the session are labelled with, and Said that there are some; see Labels.
 	Labelled stead.Labels `json:"labelled,omitempty"`
 	Said     bool         `json:"said,omitempty"`

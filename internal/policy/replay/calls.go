@@ -14,7 +14,9 @@ func (r *reader) calls(e stead.Event) (bool, error) {
 	switch e.Kind {
 	case session.KindModelCalled:
 		p, err := session.Decode[session.ModelCalled](e)
-		r.ask(decided(v.Request(policy.ModelCall, p.Model), &p.Decision), policy.Allowed, r.answered(session.EffectKey{Effect: policy.ModelCall, Of: p.Model, Purpose: p.Purpose}))
+		req := v.Request(policy.ModelCall, p.Model)
+		req.Labels = session.WithSources(req.Labels, p.Described)
+		r.ask(decided(req, &p.Decision), policy.Allowed, r.answered(session.EffectKey{Effect: policy.ModelCall, Of: p.Model, Purpose: p.Purpose}))
 		return true, err
 	case session.KindTurnFailed:
 		p, err := session.Decode[session.TurnEnded](e)

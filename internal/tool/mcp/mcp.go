@@ -75,6 +75,7 @@ type Configured struct {
 	Projects []stead.ProjectID // that have it: to others it is as if it were not there; none: all
 	// Identified: with URL, each request carries the credential that tool.Server has. Without one it is not sent.
 	Identified bool
+	Untrusted  bool // strangers may write what it says of its tools
 }
 
 // Config is what a Manager needs. The zero value reaches servers by URL only.
@@ -162,6 +163,9 @@ func (m *Manager) Labels(project stead.ProjectID) (own, others []string) {
 	slices.Sort(others)
 	return own, others
 }
+
+// Untrusted reports whether strangers may write what the operator's server of a label says of its tools.
+func (m *Manager) Untrusted(label string) bool { return (*m.servers.Load())[label].Untrusted }
 
 func (c Configured) has(project stead.ProjectID) bool {
 	return len(c.Projects) == 0 || slices.Contains(c.Projects, project)
