@@ -89,7 +89,8 @@ func exported(t *testing.T) (lines [][]byte, store *audittest.Memory) {
 			}
 		}
 	}
-	return bytes.SplitAfter(bytes.TrimSuffix(audittest.Export(t, store, "one/two"), []byte("\n")), []byte("\n")), store
+	lines = bytes.SplitAfter(audittest.Export(t, store, "one/two"), []byte("\n"))
+	return lines[:len(lines)-1], store // behind the last end there is nothing
 }
 
 func verify(lines [][]byte, keys []audit.Verifier, earlier []audit.Checkpoint) error {
@@ -174,6 +175,56 @@ func TestTamperingIsFoundWithItsPlace(t *testing.T) {
 				t.Errorf("records %d and %d swapped: %v", record, record+1, p)
 			}
 		}
+	}
+}
+
+// TestEveryByteCounts: a byte that is added anywhere is found, also where readers of JSON and of signed notes see none, with its line; so is one that is
+// taken from the end.
+func TestEveryByteCounts(t *testing.T) {
+	whole, store := exported(t)
+	for _, add := range []string{" ", "\r", "\t", "x", "\x00", "\n", "}"} {
+		for i := range whole {
+			for _, at := range []int{0, 1, len(whole[i]) / 2, len(whole[i]) - 2, len(whole[i]) - 1} {
+				lines := slices.Clone(whole)
+				lines[i] = slices.Concat(whole[i][:at], []byte(add), whole[i][at:])
+				p, ok := errors.AsType[*audit.Problem](verify(lines, nil, nil))
+				last, covers := place(10), i+1 // a record that was changed is found by the next one, and the last by its checkpoint
+				if ok && p.Line > covers && !bytes.HasPrefix(whole[i], []byte(`{"checkpoint"`)) {
+					covers = min(covers+2, last+2)
+				}
+				if !ok || p.Line > covers+1 || p.Line < i+1 {
+					t.Errorf("%q in line %d at byte %d: %v", add, i+1, at, p)
+				}
+			}
+		}
+	}
+	for name, change := range map[string]func(string) string{
+		"a signature of nobody": func(n string) string { return n + "— stead AAAA\n" },
+		"a line of another":     func(n string) string { return n + "— witness AAAAAAAA\n" },
+		"an empty line":         func(n string) string { return n + "\n" },
+		"a blank at its end":    func(n string) string { return n + " " },
+		"a pair of nobody":      func(n string) string { return n + "— stead-keys AAAA\n" },
+		"no end":                func(n string) string { return strings.TrimSuffix(n, "\n") },
+	} {
+		lines := slices.Clone(whole)
+		notes, err := store.AuditNotes(t.Context(), "one/two", 0, 10)
+		if err != nil || len(notes) == 0 {
+			t.Fatal(notes, err)
+		}
+		i := place(4) + 1
+		line, err := audit.CheckpointLine(audit.Note{Size: 4, Text: change(notes[0].Text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines[i] = append(line, '\n')
+		if p, ok := errors.AsType[*audit.Problem](verify(lines, nil, nil)); !ok || p.Line != i+1 || p.Record != 1 {
+			t.Errorf("%s in a checkpoint: %v", name, p)
+		}
+	}
+	lines := slices.Clone(whole)
+	lines[len(lines)-1] = bytes.TrimSuffix(lines[len(lines)-1], []byte("\n"))
+	if p, ok := errors.AsType[*audit.Problem](verify(lines, nil, nil)); !ok || p.Line != len(lines) {
+		t.Errorf("the end of the last line is not missed: %v", p)
 	}
 }
 

@@ -47,12 +47,11 @@ func paired(note string, keys []Verifier) ([]Verifier, bool) {
 		if !ok || err != nil || len(b) != pairBytes || len(keys) >= maxKeys {
 			continue
 		}
-		one, other := Verifier{b[:ed25519.PublicKeySize]}, Verifier{b[ed25519.PublicKeySize : 2*ed25519.PublicKeySize]}
+		one, other := pairOf(b)
 		has := func(v Verifier) bool {
 			return slices.ContainsFunc(keys, func(k Verifier) bool { return k.key.Equal(v.key) })
 		}
-		text, sigs := pairText(one, other), b[2*ed25519.PublicKeySize:]
-		if has(one) == has(other) || !ed25519.Verify(one.key, text, sigs[:ed25519.SignatureSize]) || !ed25519.Verify(other.key, text, sigs[ed25519.SignatureSize:]) {
+		if has(one) == has(other) || !signedPair(b, one, other) {
 			continue
 		}
 		if has(one) {
@@ -61,6 +60,43 @@ func paired(note string, keys []Verifier) ([]Verifier, bool) {
 		keys, learned = append(slices.Clone(keys), one), true
 	}
 	return keys, learned
+}
+
+// plainNote reports whether a note has one signature, and behind it lines alone that pair keys and hold: what a log signs. What a reader of signed notes
+// passes over was added by somebody.
+func plainNote(note string) bool {
+	_, rest, _ := strings.Cut(note, "\n\n")
+	sigs := 0
+	for line := range strings.Lines(rest) {
+		line, ended := strings.CutSuffix(line, "\n")
+		if !ended {
+			return false
+		}
+		if strings.HasPrefix(line, sigPrefix) {
+			sigs++
+			continue
+		}
+		encoded, pairs := strings.CutPrefix(line, pairPrefix)
+		b, err := base64.StdEncoding.Strict().DecodeString(encoded)
+		if !pairs || sigs == 0 || err != nil || len(b) != pairBytes || base64.StdEncoding.EncodeToString(b) != encoded {
+			return false
+		}
+		if one, other := pairOf(b); !signedPair(b, one, other) {
+			return false
+		}
+	}
+	return sigs == 1
+}
+
+// pairOf are the two keys of a line that pairs.
+func pairOf(b []byte) (one, other Verifier) {
+	return Verifier{b[:ed25519.PublicKeySize]}, Verifier{b[ed25519.PublicKeySize : 2*ed25519.PublicKeySize]}
+}
+
+// signedPair reports whether both have signed that they are one log's.
+func signedPair(b []byte, one, other Verifier) bool {
+	text, sigs := pairText(one, other), b[2*ed25519.PublicKeySize:]
+	return ed25519.Verify(one.key, text, sigs[:ed25519.SignatureSize]) && ed25519.Verify(other.key, text, sigs[ed25519.SignatureSize:])
 }
 
 // Vouched are the given keys, or the one that an export names, with those that they vouch for in it, directly or by others in between.

@@ -12,7 +12,7 @@ import (
 	"github.com/stead-dev/stead"
 )
 
-// An export is lines of JSON:
+// An export is lines of JSON, each with its end, in the one form in which they are written: a byte that says nothing is found as well.
 //
 //	{"stead_audit":1,"project":"default","key":"stead+…"}     the first line; of a log that was pruned with "begins" and "tree"
 //	{"seq":1,"prev":"…", …}                                   a record, in the bytes that are hashed
@@ -154,11 +154,16 @@ func Verify(r io.Reader, keys []Verifier, earlier []Checkpoint) (Verified, error
 		v.earlier[c.Size] = append(v.earlier[c.Size], c)
 	}
 	in := bufio.NewScanner(r)
-	in.Buffer(nil, MaxRecordBytes)
+	in.Buffer(nil, MaxRecordBytes+1) // with the line's end
+	in.Split(wholeLines)
 	for in.Scan() {
 		v.line++
-		if err := v.read(in.Bytes()); err != nil {
+		line, ended := bytes.CutSuffix(in.Bytes(), []byte("\n"))
+		if err := v.read(line); err != nil {
 			return v.found, err
+		}
+		if !ended {
+			return v.found, v.problem(v.at(), "the line has no end: something was cut off")
 		}
 	}
 	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
@@ -169,6 +174,26 @@ func Verify(r io.Reader, keys []Verifier, earlier []Checkpoint) (Verified, error
 	}
 	return v.end()
 }
+
+// wholeLines splits behind the ends of lines, and leaves these and all else as it is.
+func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i+1], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}
+
+// written reports whether a line is what v is written as.
+func written(line []byte, v any) bool {
+	b, err := json.Marshal(v)
+	return err == nil && bytes.Equal(b, line)
+}
+
+// notWritten is what is wrong with a line that says what it should in other bytes than it was written in.
+const notWritten = "the line is not as it was written: something that says nothing was added to it, or changed"
 
 type verifier struct {
 	keys    []Verifier
@@ -184,6 +209,9 @@ type verifier struct {
 	bare  bool     // the log begins behind records that no checkpoint has covered yet
 }
 
+// at is the first place in the log that can't be believed if this line can't.
+func (v *verifier) at() int64 { return v.found.Last.Size + 1 }
+
 func (v *verifier) problem(record int64, format string, args ...any) error {
 	return &Problem{v.line, record, fmt.Sprintf(format, args...)}
 }
@@ -195,7 +223,10 @@ func (v *verifier) read(line []byte) error {
 	case bytes.HasPrefix(line, []byte(`{"checkpoint":`)):
 		var n noteLine
 		if err := json.Unmarshal(line, &n); err != nil {
-			return v.problem(0, "this is no checkpoint")
+			return v.problem(v.at(), "this is no checkpoint")
+		}
+		if !written(line, n) {
+			return v.problem(v.at(), notWritten)
 		}
 		return v.checkpoint(n.Checkpoint)
 	case bytes.HasPrefix(line, []byte(`{"text":`)):
@@ -209,6 +240,9 @@ func (v *verifier) text(line []byte) error {
 	var l textLine
 	if err := json.Unmarshal(line, &l); err != nil {
 		return v.problem(v.tree.Size, "this is no text of it")
+	}
+	if !written(line, l) {
+		return v.problem(v.tree.Size, notWritten)
 	}
 	at := slices.Index(v.owed, l.Text.Digest)
 	if at < 0 {
@@ -226,6 +260,9 @@ func (v *verifier) header(line []byte) error {
 	var h header
 	if json.Unmarshal(line, &h) != nil || h.Version != exportVersion {
 		return v.problem(0, "this is no export of an audit log of version %d", exportVersion)
+	}
+	if !written(line, h) {
+		return v.problem(0, notWritten)
 	}
 	v.found.Project, v.found.Key, v.found.Begins = h.Project, h.Key, h.Begins
 	base, err := TreeOf(h.Begins, h.Tree)
@@ -290,11 +327,13 @@ func (v *verifier) compare() {
 }
 
 func (v *verifier) checkpoint(note string) error {
-	from := v.found.Last.Size + 1 // everything up to there is believed
+	from := v.at() // everything up to there is believed
 	c, err := Open(note, v.keys)
 	switch {
 	case err != nil:
 		return v.problem(from, "%s", err)
+	case !plainNote(note):
+		return v.problem(from, "the checkpoint of %d records: behind its signature stands what this log does not sign", c.Size)
 	case c.Project != v.found.Project:
 		return v.problem(from, "the checkpoint is of project %.80q, not %.80q", c.Project, v.found.Project)
 	case c.Size > v.tree.Size:
