@@ -78,6 +78,7 @@ func (v *vaulted) agentsDo(t *testing.T, g *guarded) map[policy.Effect]agentDoes
 		policy.SubagentCreate:     {body: `"tools":[],"multi_agent":{"enabled":true}}` + none + `,"input":"Call create_subagent with {\"message\": \"Say the lamp is green\"}"`, done: "agent_message"},
 		policy.EnvironmentPrepare: {body: `"tools":[{"type":"environment"}]}` + hosted + `,"input":"Call shell with {\"command\": \"echo hel''lo\"}"`, done: "hello"},
 		policy.EnvironmentOpen:    {body: `"tools":[{"type":"environment"}]}` + hosted + `,"input":"Call shell with {\"command\": \"echo hel''lo\"}"`, done: "hello"},
+		policy.EnvironmentSave:    {body: `"tools":[{"type":"environment"}]}` + hosted + `,"input":"Call shell with {\"command\": \"echo hel''lo | tee a\"}"`, done: "hello"},
 		policy.CredentialUse:      {body: `"tools":[` + guardedTool + `]}` + none + `,"input":"Call whoami with {}","vault_ids":["` + vault + `"]`, done: "you are", more: true},
 		policy.MemoryRead:         {body: `"tools":[` + mem + `]}` + none + `,"input":"Call memory_search with {\"query\": \"lamp\"}"`, done: "green"},
 		policy.MemoryEntryRead:    {body: `"tools":[` + mem + `]}` + none + `,"input":"Call memory_search with {\"query\": \"lamp\"}"`, done: "green"},
@@ -134,7 +135,7 @@ func (v *vaulted) waitsAndPasses(e policy.Effect, does agentDoes) {
 				v.t.Fatalf("a second answer is taken: %d %s", res.StatusCode, said)
 			}
 		}
-		if strings.Contains(items, does.done) && does.done != "file_search" && e != policy.ModelCall && e != policy.MemoryWrite {
+		if strings.Contains(items, does.done) && does.done != "file_search" && e != policy.ModelCall && e != policy.MemoryWrite && e != policy.EnvironmentSave {
 			v.t.Fatalf("it was done before it was approved: %s", items)
 		}
 	}

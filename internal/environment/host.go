@@ -27,7 +27,7 @@ type Host interface {
 	Open(ctx context.Context, key stead.SessionKey, from State) (Opened, error)
 	// Save puts files into the open environment and stores its workspace.
 	Save(ctx context.Context, key stead.SessionKey, s SaveRequest) (Saved, error)
-	// Suspend does the same and ends the environment.
+	// Suspend does the same, publishes like Save, and ends the environment.
 	Suspend(ctx context.Context, key stead.SessionKey, s SaveRequest) (Saved, error)
 	// Drop ends a residence at once, if it is the one that this node has. The workspace stays on the
 	// disk.
@@ -175,6 +175,8 @@ type SaveRequest struct {
 	// Known maps a path to the digest of what was published from there last, or to the Mark of what was
 	// too large for that.
 	Known map[string]string
+	// Compare asks for what differs from Previous, for whoever must answer whether it may be stored.
+	Compare bool
 }
 
 // NoRoom is the SaveRequest.Room of a session that has as many artifacts as it may.
@@ -188,8 +190,34 @@ type Saved struct {
 	TooLarge   []TooLarge   // files that are not published, and were not known to be so
 	Refused    []Refused    // of SaveRequest.Files
 	Background []string     // commands that ran in the background when it was made, as Host.Background says
+	Changes    *Changes     // where SaveRequest.Compare asks for them
 	Usage      Usage
 }
+
+// MaxChanges is how many files Changes names.
+const MaxChanges = 100
+
+// Changes are what differs between two checkpoints. Directories are not in it.
+type Changes struct {
+	Total int      `json:"total"`           // of all
+	Files []Change `json:"files,omitempty"` // the first MaxChanges, by path
+}
+
+// Change is one file that differs.
+type Change struct {
+	Path   string `json:"path"`             // absolute, inside, as WirePath writes it
+	What   string `json:"what"`             // ChangeAdded, ChangeChanged or ChangeRemoved
+	Size   int64  `json:"size,omitempty"`   // bytes
+	SHA256 string `json:"sha256,omitempty"` // in hex, of a file that is stored in one piece
+	Link   string `json:"link,omitempty"`   // where a link leads
+}
+
+// Values of Change.What.
+const (
+	ChangeAdded   = "added"
+	ChangeChanged = "changed"
+	ChangeRemoved = "removed"
+)
 
 // Published is a file that became an artifact.
 type Published struct {

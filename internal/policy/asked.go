@@ -109,7 +109,7 @@ func (a Asked) MayDelegate(by stead.Principal, to Delegate) error {
 // done again; what is asked for by a request can be sent again.
 func Approvable() []Effect {
 	return []Effect{
-		ToolCall, NetworkConnect, ModelCall, EnvironmentPrepare, EnvironmentOpen, CredentialUse, SubagentCreate,
+		ToolCall, NetworkConnect, ModelCall, EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, CredentialUse, SubagentCreate,
 		SessionCreate, SessionWrite, SessionDelete, SessionControl, SessionTokenWrite, AgentWrite, EnvironmentWrite, FileWrite,
 		VectorStoreRead, VectorStoreFileRead, VectorStoreWrite, SkillWrite, TemplateWrite, UsageWrite, BudgetWrite,
 		MemoryRead, MemoryEntryRead, MemoryWrite, SemanticRead, SemanticWrite, SemanticQuery, VaultWrite, KeyWrite,
@@ -121,14 +121,14 @@ func NeverWaits() map[Effect]string {
 	const (
 		looks   = "whoever must answer has to look"
 		unlocks = "nobody could let go again what it locks"
-		ends    = "what ends an environment, or stores what is in it, would cost, or be lost, while it waits"
+		ends    = "what ends an environment would cost while it waits"
 	)
 	return map[Effect]string{
 		SessionRead: looks, SessionTokenRead: looks, AgentRead: looks, EnvironmentRead: looks, FileRead: looks, SkillRead: looks, TemplateRead: looks, UsageRead: looks,
 		BudgetRead: looks, PolicyRead: looks, AuditRead: looks, KillSwitchRead: looks, VaultRead: looks, KeyRead: looks,
 		ApprovalGive: "it is an answer itself", CredentialConsent: "it is an answer itself, of the user at the authorization server",
 		PolicyWrite: unlocks, PolicyDelete: unlocks, KillSwitchWrite: "what must not go on would go on until somebody answers",
-		MemoryEntryWrite: "memory.write waits in its place",
-		EnvironmentSave:  ends, EnvironmentSuspend: ends, EnvironmentExpire: ends,
+		MemoryEntryWrite:   "memory.write waits in its place",
+		EnvironmentSuspend: ends, EnvironmentExpire: ends,
 	}
 }

@@ -37,10 +37,11 @@ type computers struct {
 	next  []environment.Published   // of the next save that publishes
 	run   func(context.Context, tool.Call, *computer) (tool.Result, error)
 	drops []stead.Seq
-	taken map[string]string  // path → why no file can be put there
-	bg    []string           // what runs in the background of every environment
-	setUp *environment.SetUp // what each prepare says
-	used  environment.Usage  // what a self-hosted environment is said to have used, each time
+	taken map[string]string             // path → why no file can be put there
+	bg    []string                      // what runs in the background of every environment
+	setUp *environment.SetUp            // what each prepare says
+	used  environment.Usage             // what a self-hosted environment is said to have used, each time
+	disk  map[stead.SessionKey][]string // what residences left, of a node that has it still; nil: no node has
 }
 
 // computer is a resident environment.
@@ -167,6 +168,10 @@ func (h *computers) Open(ctx context.Context, key stead.SessionKey, from environ
 	b := &computer{key: key, State: from, lines: h.shelf.get(from.Checkpoint), done: make(chan struct{}), news: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	left, kept := h.disk[key]
+	if kept = kept && !slices.Equal(left, b.lines); kept {
+		b.lines = slices.Clone(left)
+	}
 	refused := h.put(b, from.Files)
 	b.had = len(b.lines)
 	h.boxes[key] = b
@@ -175,7 +180,7 @@ func (h *computers) Open(ctx context.Context, key stead.SessionKey, from environ
 		defer h.mu.Unlock()
 		return b.usage()
 	}
-	return environment.Opened{Driver: "fake", Done: b.done, Used: used, Changed: b.news, Refused: refused}, nil
+	return environment.Opened{Driver: "fake", Kept: kept, Done: b.done, Used: used, Changed: b.news, Refused: refused}, nil
 }
 
 func (h *computers) put(b *computer, files []environment.Put) (refused []environment.Refused) {
@@ -236,6 +241,9 @@ func (h *computers) end(key stead.SessionKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if b := h.boxes[key]; b != nil {
+		if h.disk != nil {
+			h.disk[key] = slices.Clone(b.lines)
+		}
 		close(b.done)
 		delete(h.boxes, key)
 	}

@@ -29,7 +29,14 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	if held {
 		return denied
 	}
-	called := session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Store: c.Store, Decision: decision}
+	apart := decision.Needs != nil && !c.Store // what it stores
+	if apart {
+		if was := a.state.Environment.Apart; was != nil && was.Publish {
+			c.Publish = c.Publish || a.state.Environment.Unpublished
+		}
+		c.Action = session.ActionSuspend
+	}
+	called := session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Store: c.Store, Apart: apart, Keep: c.Keep, Decision: decision}
 	if denied == nil {
 		if refused, err := a.reserveAction(p, &called); err != nil || refused {
 			return err
@@ -38,7 +45,7 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	if err := a.record(p, session.KindEnvironmentCalled, called); err != nil {
 		return err
 	}
-	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: a.state.Environment.Known(), view: *a.state.Environment,
+	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, apart: apart, from: stateOf(a.state.Environment, a.state.Tail), known: a.state.Environment.Known(), view: *a.state.Environment,
 		code: programmatic(a.state.Created.Agent.Spec.Tools), vaults: a.state.Created.VaultIDs, allowed: a.state.Request(effect, session.EnvironmentID(a.key.Session))}
 	if c.Publish {
 		act.publish = environment.OutputsDir
@@ -49,6 +56,9 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	}
 	if denied != nil {
 		return a.record(p, session.KindEnvironmentFailed, act.failed(denied, 0))
+	}
+	if c.Keep {
+		return a.keepApart(p)
 	}
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
@@ -62,23 +72,52 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	return nil
 }
 
-// gateEnvironment asks whether an action may be done; held: it waits for an approval. What ends an environment, or keeps from loss what is in it,
-// does not wait: it would go on meanwhile, or be lost.
+// gateEnvironment asks whether an action may be done; held: it waits for an approval. What is to be stored waits when it is stored apart: until then Needs of
+// the decision stands, without an error. What ends an environment does not wait: it would go on meanwhile.
 func (a *actor) gateEnvironment(p *plan, c session.EnvironmentAction, effect policy.Effect) (d policy.Decision, held bool, err error) {
-	if effect == policy.EnvironmentPrepare || effect == policy.EnvironmentOpen {
-		key := session.EffectKey{Effect: effect, Of: session.EnvironmentID(a.key.Session)}
+	key := session.EffectKey{Effect: effect, Of: session.EnvironmentID(a.key.Session)}
+	switch {
+	case c.Keep:
+		return a.gateOrHold(p, key, func() session.EffectHeld { return session.EffectHeld{Shown: a.state.ApartShown()} })
+	case effect == policy.EnvironmentPrepare, effect == policy.EnvironmentOpen:
 		return a.gateOrHold(p, key, func() session.EffectHeld { return a.environmentEffect(c.Action) })
+	case effect == policy.EnvironmentSuspend && a.state.Environment.Unstocked(): // it stores as well
+		if d, _, _ = a.saving(); d.Needs != nil {
+			return d, false, nil
+		}
+	case effect == policy.EnvironmentSave:
+		d, req, err := a.saving()
+		if d.Needs == nil {
+			a.decided = a.r.draft(a.ctx, a.decided, req, d)
+		}
+		return d, false, err
 	}
-	d, err = a.gate(effect, session.EnvironmentID(a.key.Session))
+	d, err = a.gate(effect, key.Of)
 	return d, false, err
+}
+
+// saving decides about what is to be stored. That an approval is wanted is no error, and stands in no audit log yet: it does when it is asked for.
+func (a *actor) saving() (policy.Decision, policy.Request, error) {
+	req := a.state.Request(policy.EnvironmentSave, session.EnvironmentID(a.key.Session))
+	req.Carried, req.Waits = true, true
+	d, err := policy.Check(a.ctx, a.r.cfg.Policy, req)
+	if d.Needs != nil {
+		err = nil
+	}
+	return d, req, err
+}
+
+// keepApart makes what is stored apart the session's.
+func (a *actor) keepApart(p *plan) error {
+	s := a.state.Environment.Apart
+	return a.record(p, session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
+		Call: a.state.Tail, Upto: s.Upto, Checkpoint: s.Checkpoint, Blobs: s.Blobs, Artifacts: s.Artifacts, TooLarge: s.TooLarge, Kept: s.Seq,
+	})
 }
 
 // stateOf is what the journal knows of an environment, for its host.
 func stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
-	s := environment.State{Setup: e.Setup, Layer: e.Layer, Residence: e.Residence, Next: next}
-	if e.Checkpoint != nil {
-		s.Checkpoint = e.Checkpoint.Digest
-	}
+	s := environment.State{Setup: e.Setup, Layer: e.Layer, Residence: e.Residence, Next: next, Checkpoint: e.Opens()}
 	for _, u := range e.Uploads {
 		s.Files = append(s.Files, environment.Put{Path: u.Path, Data: u.Data})
 	}
@@ -92,6 +131,7 @@ type environmentAction struct {
 	call    stead.Seq
 	action  session.Action
 	attempt int
+	apart   bool               // what it stores
 	setUp   *environment.SetUp // that ran
 	from    environment.State
 	view    session.EnvironmentView
@@ -139,12 +179,17 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 	case session.ActionExpire:
 		return x.expire(ctx, host)
 	}
-	req := environment.SaveRequest{Files: x.from.Files, Previous: x.from.Checkpoint}
-	if x.action == session.ActionSave {
+	req := environment.SaveRequest{Files: x.from.Files, Compare: x.apart}
+	if c := x.view.Checkpoint; c != nil { // what is stored apart may be forgotten
+		req.Previous = c.Digest
+	}
+	if x.action == session.ActionSave || x.apart {
 		req.Publish, req.Known = x.publish, x.known
 		if req.Room = session.MaxArtifacts - len(x.view.Artifacts); req.Room <= 0 {
 			req.Room = environment.NoRoom
 		}
+	}
+	if x.action == session.ActionSave {
 		saved, err := host.Save(ctx, key, req)
 		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
 			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, TooLarge: saved.TooLarge,
@@ -157,7 +202,11 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 			x.a.log.Info("blobs that no event names are left", "err", swept)
 		}
 	}
-	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Refused: saved.Refused, Usage: saved.Usage}), err
+	out := session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Refused: saved.Refused, Usage: saved.Usage}
+	if x.apart {
+		out.Apart, out.Artifacts, out.TooLarge, out.Background, out.Changes = true, saved.Artifacts, saved.TooLarge, shortened(saved.Background), saved.Changes
+	}
+	return happened(session.KindEnvironmentSuspended, out), err
 }
 
 // expire deletes what this node has of the workspace, and the blobs of its checkpoints: the intent is in
@@ -222,9 +271,13 @@ func (x *environmentAction) reset(opened environment.Opened) *session.Reset {
 		return nil
 	}
 	same := x.view.Touched == 0 && len(x.view.Background) == 0 // nobody could change anything since
+	since := x.view.CheckpointAt
+	if apart := x.view.Apart; apart != nil { // it is opened with that
+		same, since = !apart.Stale, apart.At
+	}
 	r := &session.Reset{
 		Count: x.view.Resets + 1, Why: x.view.Lost, Kept: opened.Kept || same,
-		Commands: x.view.Commands, Background: x.view.Background, Since: x.view.CheckpointAt,
+		Commands: x.view.Commands, Background: x.view.Background, Since: since,
 	}
 	if u := x.view.Unstored; u != nil && !r.Kept {
 		r.Why += ", and the checkpoint before that had failed (" + u.Why + ")"

@@ -63,7 +63,7 @@ func (r *Runner) Holdings(ctx context.Context, p stead.Principal, id stead.Sessi
 		if e.Kind == session.KindEnvironmentCheckpointed {
 			out.Checkpoints++
 		}
-		for _, d := range session.Digests([]stead.Event{e}) {
+		for _, d := range session.EveryDigest([]stead.Event{e}) {
 			blobs[d] = true
 		}
 		return nil

@@ -20,6 +20,13 @@ func (r *Runner) sweep(ctx context.Context, key stead.SessionKey) error {
 	for _, digest := range session.Digests(events) {
 		named[digest] = true
 	}
+	waits, err := session.StoredApart(key, events)
+	if err != nil {
+		return err
+	}
+	for _, digest := range waits {
+		named[digest] = true
+	}
 	swept, err := r.cfg.Blobs.Sweep(ctx, key, func(digest string) bool { return named[digest] }, olderThan)
 	if err == nil && swept.Removed > 0 {
 		r.log.Info("blobs that no event names were removed", "session", key.Session, "blobs", swept.Removed, "bytes", swept.RemovedBytes)

@@ -10,7 +10,7 @@ import (
 )
 
 // Effects of a session that are no tool calls wait as those do where policies want an approval: calls of models, environments
-// that are set up or opened, memories that are looked up or kept.
+// that are set up or opened, files of theirs that are stored (see Apart), memories that are looked up or kept.
 //
 //	effect.held ─▶ nothing of it is done: no lease, no process, a required action
 //	  input.effect approve, by enough ─▶ it is tried again: policies are asked again, and it passes once
@@ -178,7 +178,7 @@ func (v *View) effectHeld(e stead.Event, p EffectHeld) {
 	v.Effects = append(slices.Clip(v.Effects), w)
 }
 
-func (v *View) effectLapsed(_ stead.Event, p EffectLapsed) {
+func (v *View) effectLapsed(e stead.Event, p EffectLapsed) {
 	w := v.effectAsked(p.Asked)
 	if w == nil || !w.Open() {
 		return
@@ -187,7 +187,7 @@ func (v *View) effectLapsed(_ stead.Event, p EffectLapsed) {
 		w.Passed, w.Lapsed, w.Until = true, true, 0
 		return
 	}
-	v.effectRefused(w, "it needed approval, and nobody gave it in time.")
+	v.effectRefused(e, w, "it needed approval, and nobody gave it in time.")
 }
 
 func (v *View) effectDecided(e stead.Event, p EffectResult) {
@@ -218,7 +218,7 @@ func (v *View) effectDecided(e stead.Event, p EffectResult) {
 			why += " Reason: " + p.Reason
 		}
 		v.reasoned(p.By, p.Reason)
-		v.effectRefused(w, why)
+		v.effectRefused(e, w, why)
 	}
 }
 
@@ -264,7 +264,7 @@ func (v *View) awaited() bool {
 }
 
 // effectRefused ends an effect that was not approved.
-func (v *View) effectRefused(w *EffectWait, why string) {
+func (v *View) effectRefused(e stead.Event, w *EffectWait, why string) {
 	if w.Purpose == PurposeRecall || w.Within != "" { // the step goes on without
 		w.Refusal = why
 		return
@@ -283,6 +283,8 @@ func (v *View) effectRefused(w *EffectWait, why string) {
 	case w.Effect == policy.EnvironmentPrepare && env != nil:
 		env.Status, env.Error = EnvironmentIsFailed, &EnvironmentError{Code: codeSandbox, Type: "invalid_request_error", Message: "The environment was not prepared: " + why}
 		v.refuseCommands("The environment was not prepared: " + why)
+	case w.Effect == policy.EnvironmentSave && env != nil:
+		v.declined(e, why)
 	case w.Effect == policy.EnvironmentOpen && env != nil:
 		v.refuseCommands("The environment was not opened: " + why)
 	}

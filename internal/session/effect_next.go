@@ -44,7 +44,7 @@ func (w *EffectWait) concerns(c Command) bool {
 	case CallTool:
 		return w.Within == withinCall(c.Call)
 	case EnvironmentAction:
-		return w.Effect == policy.EnvironmentEffect(string(c.Action)) && !c.Store
+		return environmental(w.Effect) && w.Effect == policy.EnvironmentEffect(string(c.Action)) && !c.Store
 	}
 	return false
 }

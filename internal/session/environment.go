@@ -86,6 +86,8 @@ type EnvironmentCalled struct {
 	Attempt  int             `json:"attempt"`           // from 1
 	Publish  bool            `json:"publish,omitempty"` // save: outputs become artifacts
 	Store    bool            `json:"store,omitempty"`   // open: to store what the workspace holds, and for nothing else
+	Apart    bool            `json:"apart,omitempty"`   // suspend: since policies want an approval of what would be stored: see Apart
+	Keep     bool            `json:"keep,omitempty"`    // save: of what is stored apart
 	Decision policy.Decision `json:"decision"`
 	// Of prepare, open and expire: what budgets reserved, until when, and what it is to cost.
 	Hold  *Hold  `json:"hold,omitempty"`
@@ -139,6 +141,7 @@ type EnvironmentCheckpointed struct {
 	Refused    []environment.Refused   `json:"refused,omitempty"`    // as in EnvironmentConnected
 	Background []string                `json:"background,omitempty"` // commands that ran in the background when it was made
 	Usage      environment.Usage       `json:"usage"`                // since the environment connected
+	Kept       stead.Seq               `json:"kept,omitempty"`       // of the event that stored it apart; 0: it was not
 }
 
 // EnvironmentSuspended is the outcome of ActionSuspend: nothing runs any more, nothing is lost.
@@ -149,6 +152,13 @@ type EnvironmentSuspended struct {
 	Blobs      []stead.Text           `json:"blobs,omitempty"`
 	Refused    []environment.Refused  `json:"refused,omitempty"` // as in EnvironmentConnected
 	Usage      environment.Usage      `json:"usage"`
+
+	// Apart: the checkpoint is not the session's until it is approved. What follows is of such a one alone, as in EnvironmentCheckpointed.
+	Apart      bool                    `json:"apart,omitempty"`
+	Artifacts  []environment.Published `json:"artifacts,omitempty"`
+	TooLarge   []environment.TooLarge  `json:"too_large,omitempty"`
+	Background []string                `json:"background,omitempty"`
+	Changes    *environment.Changes    `json:"changes,omitempty"`
 }
 
 // EnvironmentExpired is the outcome of ActionExpire. In a copy it has no call: the copy was made of a

@@ -17,6 +17,7 @@ type EnvironmentAction struct {
 	Attempt int  // from 1
 	Publish bool // save: what the turn put into environment.OutputsDir becomes artifacts
 	Store   bool // open: to store what the workspace holds, and for nothing else
+	Keep    bool // save: what is stored apart becomes the session's; nothing else is done
 }
 
 func (EnvironmentAction) command() {}
@@ -27,6 +28,9 @@ func (s *State) nextEnvironment(w Window) []Command {
 	e := s.Environment
 	if !e.Hosted() || e.Action != "" {
 		return nil
+	}
+	if s.keeps() {
+		return []Command{e.keep()}
 	}
 	action, at := s.wantedAction(w)
 	if action == "" && at == 0 {
@@ -73,7 +77,8 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 		case s.commandRuns():
 		case gone, e.Slice.Refused && !e.Unsaved:
 			return ActionSuspend, 0
-		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked+e.Wanted > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved, s.publishes() && !e.Unsaved:
+		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked+e.Wanted > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved && !e.aside(),
+			s.publishes() && !e.Unsaved && !(e.aside() && e.Apart.Publish):
 			return ActionSave, 0
 		case (s.Turn == nil || s.budgetStops()) && w.EnvironmentIdle > 0:
 			return ActionSuspend, e.Used + w.EnvironmentIdle.Milliseconds()

@@ -25,6 +25,9 @@ func (s *State) saveFirst(end EndTurn) []Command {
 	if s.focus != 0 || s.subagentsWork() || !e.Hosted() || e.Unsaved || !e.Unstocked() && !(publish && e.Unpublished) {
 		return []Command{end}
 	}
+	if e.aside() && (e.Apart.Publish || !publish || !e.Unpublished) {
+		return s.keepFirst(end)
+	}
 	next := EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: publish}
 	switch {
 	case e.Status == EnvironmentConnectedNow:
@@ -97,7 +100,7 @@ func (v *View) notStored(ev stead.Event, why EnvironmentError) {
 // wanted: somebody copies the session, and wants what is in the workspace now.
 func (e *EnvironmentView) wanted(ev stead.Event, _ CheckpointInput) {
 	connected := e.Status == EnvironmentConnectedNow
-	if !connected && !e.Unstocked() || !e.Hosted() {
+	if !connected && !e.Unstocked() || !e.Hosted() || e.aside() || e.Declined { // of what waits for an approval, or was denied, no copy is made
 		return
 	}
 	e.Wanted, e.Unsaved, e.RetryAt = ev.Seq, false, 0

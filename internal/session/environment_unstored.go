@@ -23,6 +23,8 @@ type Unstored struct {
 	Seq   stead.Seq        `json:"seq"` // of the event that says so
 	Why   string           `json:"why"` // as the action's failure said
 	Error EnvironmentError `json:"error"`
+	// Declined: it was to be approved, and was not.
+	Declined bool `json:"declined,omitempty"`
 }
 
 // unstored keeps why the workspace is not stored. Between turns the same failure is not said again.
@@ -54,6 +56,11 @@ func (c *Context) unstored(e stead.Event, v *View) {
 	case now != nil && now.Seq == e.Seq:
 		c.takeBack(c.Unstored)
 		c.Unstored = now.Seq
+		if now.Declined {
+			c.notice(e.Seq, "what your workspace holds was not stored, since that needed an approval: "+now.Why+". Your files are still there, on the one machine that has them: "+
+				"none of your new outputs is an artifact, copies of the session have none of it, and where your environment is opened on another machine it is gone. Nobody is asked again before you change something.")
+			return
+		}
 		c.notice(e.Seq, "the workspace could not be stored, although it was tried as often as is allowed ("+now.Why+"). Nothing is lost as long as your environment lives, and it is tried again; if it is reset or copied before that, what was done since the last checkpoint is missing.")
 	case now == nil && c.Unstored > 0:
 		told := !c.takeBack(c.Unstored)

@@ -21,7 +21,7 @@ func (e *EnvironmentView) uploaded(ev stead.Event, p FileInput) {
 	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Path == p.Path })
 	e.Uploads = append(e.Uploads, Upload{Seq: ev.Seq, Path: p.Path, Data: p.Data})
 	e.Refused = slices.DeleteFunc(e.Refused, func(r RefusedUpload) bool { return r.Path == p.Path })
-	e.Unsaved, e.RetryAt = false, 0
+	e.Unsaved, e.Declined, e.RetryAt = false, false, 0
 	if e.Status != EnvironmentConnectedNow {
 		e.Used = ev.At // whoever gives it a file means to use it
 	}

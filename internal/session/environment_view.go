@@ -6,6 +6,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/tool"
 )
 
@@ -70,6 +71,10 @@ type EnvironmentView struct {
 	Reopened int  `json:"reopened,omitempty"`
 	// Unstored: the workspace has not been stored since tries to do so were given up. nil: it has.
 	Unstored *Unstored `json:"unstored,omitempty"`
+	// Apart is what is stored apart, until it is approved; nil: nothing is. Declined: the workspace is as somebody who was asked did not want it
+	// stored, so that nobody is asked again before it changes.
+	Apart    *Apart `json:"apart,omitempty"`
+	Declined bool   `json:"declined,omitempty"`
 	// Orphans: an action that stores was cut off or failed, so that there may be blobs nobody names.
 	Orphans bool   `json:"orphans,omitempty"`
 	Lost    string `json:"lost,omitempty"` // why the residence ended without a checkpoint; "": it did not
@@ -153,19 +158,20 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 		return true, fold(e, v.Environment.prepared)
 	case KindEnvironmentConnected:
 		v.dropEnvironmental(ActionOpen)
-		return true, fold(e, v.Environment.connected)
+		return true, fold(e, v.connected)
 	case KindEnvironmentCheckpointed:
 		return true, fold(e, v.checkpointed)
 	case KindEnvironmentSuspended:
-		return true, fold(e, v.Environment.suspended)
+		return true, fold(e, v.suspended)
 	case KindEnvironmentExpired:
+		v.dropEnvironmental(ActionSave)
 		return true, fold(e, v.Environment.expired)
 	case KindEnvironmentFailed:
 		return true, fold(e, v.environmentFailed)
 	case KindEnvironmentChanged:
-		return true, fold(e, v.Environment.changed)
+		return true, fold(e, v.workspaceChanged)
 	case KindEnvironmentCopied:
-		v.dropEffects(func(w *EffectWait) bool { return environmental(w.Effect) })
+		v.dropEffects(func(w *EffectWait) bool { return environmental(w.Effect) || w.Effect == policy.EnvironmentSave })
 		return true, fold(e, v.Environment.copied)
 	}
 	return true, fold(e, v.environmentDied)
@@ -205,6 +211,10 @@ func (v *View) environmentCalled(ev stead.Event, p EnvironmentCalled) {
 	e.storing(p)
 	e.Action, e.Call, e.Attempts, e.RetryAt = p.Action, ev.Seq, p.Attempt, 0
 	e.Expiring, e.Publishing = e.Expiring || expires(ev), p.Publish
+	if p.Keep && !p.Decision.Allow { // policies forbid by now what was to be approved
+		v.dropApart()
+		e.Declined = true
+	}
 }
 
 // done ends the action that began with call; false when it is another one's outcome.
@@ -225,19 +235,27 @@ func (e *EnvironmentView) prepared(ev stead.Event, p EnvironmentPrepared) {
 	e.setUp(p.SetUp)
 }
 
-func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
+func (v *View) connected(ev stead.Event, p EnvironmentConnected) {
+	e := v.Environment
 	if !e.done(p.Call) {
 		return
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
-	e.Residence, e.Skills, e.Unsaved, e.Asked = p.Call, p.Skills, false, 0
 	if p.Reset != nil {
 		e.Resets, e.LastReset, e.ResetAt = p.Reset.Count, p.Reset, ev.At
-		if !p.Reset.Kept {
-			e.Touched, e.Commands, e.Unstored, e.Background, e.Given = 0, nil, nil, nil, nil
+		switch {
+		case p.Reset.Kept:
+		case e.Apart != nil:
+			e.restoredApart()
+		default:
+			e.Touched, e.Commands, e.Unstored, e.Background, e.Given, e.Declined = 0, nil, nil, nil, nil, false
 		}
 	}
+	e.Residence, e.Skills, e.Unsaved, e.Asked = p.Call, p.Skills, e.Declined, 0
 	put := e.dropUploads(p.Upto)
+	if len(put) > 0 {
+		v.overtaken()
+	}
 	e.given(put, p.Refused)
 	e.refuse(ev, p.Refused)
 	if len(put) > 0 && e.Touched == 0 {
@@ -247,11 +265,16 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 
 func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 	e := v.Environment
-	call := e.Call
+	at, call := ev.At, e.Call
 	if !e.done(p.Call) {
 		return
 	}
-	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	if a := e.Apart; p.Kept > 0 && a != nil {
+		at, call, e.Apart = a.At, a.Call, nil
+		v.dropEnvironmental(ActionSave)
+	}
+	v.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	e.CheckpointAt = at
 	e.refuse(ev, p.Refused)
 	e.Since, e.Background = e.Since.Grown(p.Usage), p.Background
 	turn := e.Cancelled
@@ -276,7 +299,10 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 }
 
 // checkpoint: what was done before the call that stored it is safe.
-func (e *EnvironmentView) checkpoint(ev stead.Event, c environment.Checkpoint, upto, call stead.Seq) {
+func (v *View) checkpoint(ev stead.Event, c environment.Checkpoint, upto, call stead.Seq) {
+	e := v.Environment
+	v.dropApart() // it is an older one
+	e.Declined = false
 	e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Unsaved, e.Unstored, e.Background, e.Given = &c, ev.Seq, ev.At, false, nil, nil, nil
 	if e.Asked < call {
 		e.Asked = 0
@@ -291,15 +317,20 @@ func (e *EnvironmentView) checkpoint(ev stead.Event, c environment.Checkpoint, u
 	}
 }
 
-func (e *EnvironmentView) suspended(ev stead.Event, p EnvironmentSuspended) {
-	call := e.Call
+func (v *View) suspended(ev stead.Event, p EnvironmentSuspended) {
+	e := v.Environment
+	call, publishes := e.Call, e.Publishing
 	if !e.done(p.Call) {
 		return
 	}
-	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	e.Orphans = false // they were swept with it
+	if p.Apart {
+		v.storedApart(ev, p, publishes)
+	} else {
+		v.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	}
 	e.refuse(ev, p.Refused)
 	e.leave(EnvironmentIsSuspended, p.Usage)
-	e.Orphans = false // they were swept with it
 }
 
 // expired: nothing is left but what was published, and what was used.
@@ -311,6 +342,7 @@ func (e *EnvironmentView) expired(_ stead.Event, p EnvironmentExpired) {
 	e.unheld()
 	e.Layer, e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Background, e.Residence, e.Skills = "", nil, 0, 0, nil, 0, nil
 	e.Uploads, e.Given, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans, e.Wanted = nil, nil, 0, nil, false, nil, false, 0
+	e.Apart, e.Declined = nil, false
 }
 
 // Gone reports whether the workspace is deleted, or being deleted.
@@ -378,71 +410,17 @@ func (v *View) refuseCommands(why string) {
 	})
 }
 
-// environmentDied: commands that run say so themselves.
-func (v *View) environmentDied(ev stead.Event, p EnvironmentDisconnected) {
-	if v.Environment.Node != p.Node {
-		return
-	}
-	v.Environment.leave(EnvironmentAway, p.Usage)
-	v.Environment.Lost = p.Reason
-	if p.Ended != "" {
-		v.Environment.Lost += ": " + p.Ended
-		v.Environment.Error = &EnvironmentError{Code: CodeEnded, Type: "server_error", Message: "The environment ended: " + p.Ended + ". It starts again with the next command."}
-	}
-	v.gaveUpStoring(ev)
-}
-
-// copied: the copy begins with the last checkpoint, wherever the original is, and with the files that
-// were given since.
-func (e *EnvironmentView) copied(ev stead.Event, p EnvironmentCopied) {
-	e.Used = ev.At
-	e.Action, e.Call, e.Attempts, e.RetryAt, e.Residence = "", 0, 0, 0, 0
-	e.unheld()
-	if len(e.Commands) == 0 && e.Asked == 0 {
-		e.Touched = 0 // by files alone, and these are given to the copy again
-	}
-	if e.Hosted() && e.Touched > 0 {
-		e.Lost = "the session was copied as of a moment at which its workspace was not stored"
-	}
-	if e.Status == EnvironmentConnectedNow {
-		e.leave(EnvironmentAway, e.Since)
-		e.Lost = "the session was copied while it ran"
-	}
-	e.Wanted, e.Reopened = 0, 0
-	e.Uploads, e.Given = append(e.Given, e.Uploads...), nil
-	e.Past = environment.Usage{} // the session that was copied has used it
-	if p.Foreign {
-		e.Setup.Sealed = nil
-	}
-}
-
-// changed: the workspace is no longer that of the checkpoint, or somebody wants to be sure that it is.
-func (e *EnvironmentView) changed(ev stead.Event, p EnvironmentChanged) {
+// workspaceChanged: the workspace is no longer that of the checkpoint, or somebody wants to be sure that it is.
+func (v *View) workspaceChanged(ev stead.Event, p EnvironmentChanged) {
+	e := v.Environment
 	if !e.Resident(p.Node) {
 		return
 	}
+	v.overtaken()
 	e.Asked, e.Unsaved = ev.Seq, false
 	if e.Touched == 0 {
 		e.Touched = ev.Seq
 	}
-}
-
-// environmentRecovered: the node that had it is gone, and with it what ran.
-func (v *View) environmentRecovered(ev stead.Event) {
-	e := v.Environment
-	if e == nil {
-		return
-	}
-	e.Orphans = e.Orphans || e.Action != "" && e.Action != ActionOpen
-	e.unheld()
-	e.Action, e.Call, e.Attempts, e.RetryAt = "", 0, 0, 0
-	if e.Status == EnvironmentConnectedNow {
-		e.leave(EnvironmentAway, e.Since)
-		if e.Hosted() {
-			e.Lost = "the node that it ran on stopped"
-		}
-	}
-	v.gaveUpStoring(ev)
 }
 
 // needed remembers when the environment was needed last.
@@ -465,6 +443,7 @@ func (v *View) commandCalled(e stead.Event, c *Call) {
 	if env.Touched == 0 {
 		env.Touched = e.Seq
 	}
+	v.overtaken()
 	env.Unpublished, env.Reopened = true, 0
 	env.Unsaved = false // the end of this turn is worth new tries
 	if len(env.Commands) < maxNamedCommands {

@@ -149,12 +149,17 @@ func digestOf(data []byte) string {
 
 // Digests returns the blobs that events refer to, each once, in order of first use. What a workspace
 // held that has expired since is not among them, unless something else holds it too.
-func Digests(events []stead.Event) []string {
+func Digests(events []stead.Event) []string { return digests(events, false) }
+
+// EveryDigest is Digests with those of what is, or was, stored apart: no journal needs these, and a session that is erased has them.
+func EveryDigest(events []stead.Event) []string { return digests(events, true) }
+
+func digests(events []stead.Event, withApart bool) []string {
 	var out []string
 	seen := map[string]bool{}
 	expired := slices.IndexFunc(events, expires) // what events before it say of a workspace is over; -1: never
 	for i, e := range events {
-		if !bytes.Contains(e.Data, []byte(`"blob"`)) {
+		if !bytes.Contains(e.Data, []byte(`"blob"`)) || !withApart && apart(e) {
 			continue
 		}
 		var payload any

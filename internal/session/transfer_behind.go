@@ -126,7 +126,9 @@ func (f *fork) environment(e stead.Event) (err error) {
 	case KindEnvironmentConnected:
 		e, err = edit(e, func(p *EnvironmentConnected) { p.Call, p.Upto = f.place(p.Call), f.place(p.Upto) })
 	case KindEnvironmentCheckpointed:
-		e, err = edit(e, func(p *EnvironmentCheckpointed) { p.Call, p.Upto = f.place(p.Call), f.place(p.Upto) })
+		e, err = edit(e, func(p *EnvironmentCheckpointed) {
+			p.Call, p.Upto, p.Kept = f.place(p.Call), f.place(p.Upto), f.place(p.Kept)
+		})
 	case KindEnvironmentSuspended:
 		e, err = edit(e, func(p *EnvironmentSuspended) { p.Call, p.Upto = f.place(p.Call), f.place(p.Upto) })
 	case KindEnvironmentFailed:

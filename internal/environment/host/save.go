@@ -152,6 +152,11 @@ func (h *Host) Suspend(ctx context.Context, key stead.SessionKey, s environment.
 	if err != nil {
 		return environment.Saved{}, err // it stays resident, and is tried again
 	}
+	if s.Compare {
+		if first.Changes, err = h.compare(ctx, b, s.Previous, first.Checkpoint.Digest); err != nil {
+			return environment.Saved{}, err
+		}
+	}
 	defer h.hold(key)()
 	if h.take(key, func(other *box) bool { return other == b }) == nil {
 		return environment.Saved{}, stead.Errorf(stead.KindUnavailable, "the environment ended while it was being suspended")
@@ -160,7 +165,20 @@ func (h *Host) Suspend(ctx context.Context, key stead.SessionKey, s environment.
 	disk := first.Usage.DiskBytes
 	first.Usage = first.Usage.Grown(b.usage()) // its processes went on until now
 	first.Usage.DiskBytes = disk
-	return h.last(ctx, b, first)
+	stored, err := h.last(ctx, b, first)
+	if err != nil || !s.Compare || stored.Checkpoint.Digest == first.Checkpoint.Digest {
+		return stored, err
+	}
+	if stored.Changes, err = h.compare(ctx, b, s.Previous, stored.Checkpoint.Digest); err != nil {
+		h.log.Warn("what an environment did at its end can't be shown, and was not stored", "session", key.Session, "err", err)
+		return first, nil //nolint:nilerr // the checkpoint before is whole
+	}
+	return stored, nil
+}
+
+func (h *Host) compare(ctx context.Context, b *box, from, to string) (*environment.Changes, error) {
+	c, err := workspace.Compare(ctx, h.blobs(b.key), from, to)
+	return &c, err
 }
 
 // last stores what the processes did between the checkpoint and their end. The environment is closed:
