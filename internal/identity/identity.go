@@ -71,7 +71,17 @@ type Key struct {
 	ExpiresAt  int64               `json:"expires_at,omitempty"`   // 0: never
 	LastUsedAt int64               `json:"last_used_at,omitempty"` // 0: never
 	Secrets    []Secret            `json:"secrets"`                // those that are valid, the newest last
+	Rotations  []Rotation          `json:"rotations,omitempty"`    // the last MaxRotations that had an idempotency key, the newest last
 }
+
+// Rotation is what is kept of one, so that it is done once.
+type Rotation struct {
+	Key    string `json:"key"`    // idempotency key
+	Digest string `json:"digest"` // of the request
+}
+
+// MaxRotations is how many rotations of a key are known again by their idempotency keys.
+const MaxRotations = 32
 
 // Secret is the hash of one.
 type Secret struct {

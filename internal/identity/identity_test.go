@@ -129,7 +129,7 @@ func TestKeysEnd(t *testing.T) {
 		if err := in(secret); err != nil {
 			t.Fatal(err)
 		}
-		_, fresh, err := s.Rotate(t.Context(), root, k.ID, 10*time.Minute)
+		_, fresh, err := s.Rotate(t.Context(), root, k.ID, 10*time.Minute, "", "")
 		if err != nil || in(secret) != nil || in(fresh) != nil {
 			t.Errorf("rotated: %v; the old %v, the new %v: both are valid at first", err, in(secret), in(fresh))
 		}

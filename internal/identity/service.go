@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -126,6 +127,11 @@ func (s *Service) allowWrite(ctx context.Context, p stead.Principal, k Key) erro
 // allowChange is allowWrite for a key that should be there.
 func (s *Service) allowChange(ctx context.Context, p stead.Principal, id string) error {
 	k, _, err := s.own(ctx, p, id)
+	return s.allowRead(ctx, p, id, k, err)
+}
+
+// allowRead is allowChange for a key that was read, or could not be.
+func (s *Service) allowRead(ctx context.Context, p stead.Principal, id string, k Key, err error) error {
 	if stead.KindOf(err) == stead.KindNotFound {
 		return s.allow(ctx, p, policy.KeyWrite, id)
 	}
@@ -236,19 +242,54 @@ func (s *Service) withdrawLast(ctx context.Context, k Key) error {
 	}
 }
 
-// Rotate gives a key a new secret. The old ones are valid for grace.
-func (s *Service) Rotate(ctx context.Context, p stead.Principal, id string, grace time.Duration) (Key, string, error) {
-	if err := s.allowChange(ctx, p, id); err != nil {
+// rotateTries is how often a rotation is tried whose key was only used in between: that is written down, too.
+const rotateTries = 4
+
+// Rotate gives a key a new secret. The old ones are valid for grace. Of several at once that saw the same key one does, and the others change nothing
+// (KindConflict). The same idempotency key rotates once: whoever comes with it again is refused, since the secret is shown once and kept by nobody.
+func (s *Service) Rotate(ctx context.Context, p stead.Principal, id string, grace time.Duration, key, digest string) (Key, string, error) {
+	k, doc, err := s.own(ctx, p, id) // what is decided about is what is rotated
+	if err := s.allowRead(ctx, p, id, k, err); err != nil {
 		return Key{}, "", err
 	}
 	if grace < 0 || grace > MaxGrace {
 		return Key{}, "", stead.Invalid("grace_seconds", "grace_seconds must be between 0 and %d", int(MaxGrace.Seconds()))
 	}
-	k, doc, err := s.own(ctx, p, id)
 	if err != nil {
 		return Key{}, "", err
 	}
-	now := s.cfg.Now()
+	for try := 1; ; try++ {
+		if err := k.rotated(key, digest); err != nil {
+			return Key{}, "", err
+		}
+		before := k.newest()
+		secret := k.rotate(s.cfg.Now(), grace, key, digest)
+		err := s.store(ctx, k, doc)
+		if err == nil {
+			s.forget(id)
+			return k, secret, nil
+		}
+		if stead.KindOf(err) != stead.KindConflict {
+			return Key{}, "", err
+		}
+		now, again, failed := s.own(ctx, p, id)
+		switch {
+		case failed != nil:
+			return Key{}, "", failed
+		case try == rotateTries || now.newest() != before:
+			if err := now.rotated(key, digest); err != nil {
+				return Key{}, "", err
+			}
+			e := stead.Errorf(stead.KindConflict, "API key %.80q was rotated by another request at the same time, which has the new secret: this one changed nothing", id)
+			e.Hint = "If nobody has that secret, rotate the key again."
+			return Key{}, "", e
+		}
+		k, doc = now, again
+	}
+}
+
+// rotate puts a new secret behind those that are valid, and returns it.
+func (k *Key) rotate(now time.Time, grace time.Duration, key, digest string) string {
 	var kept []Secret
 	for _, old := range k.Secrets {
 		if old.Until == 0 || old.Until > now.Add(grace).UnixMilli() {
@@ -260,11 +301,33 @@ func (s *Service) Rotate(ctx context.Context, p stead.Principal, id string, grac
 	}
 	secret, fresh := newSecret(k.ID)
 	k.Secrets = append(kept, fresh)
-	if err := s.store(ctx, k, doc); err != nil {
-		return Key{}, "", err
+	if key != "" {
+		k.Rotations = append(slices.Clone(k.Rotations), Rotation{key, digest})
+		k.Rotations = k.Rotations[max(0, len(k.Rotations)-MaxRotations):]
 	}
-	s.forget(id)
-	return k, secret, nil
+	return secret
+}
+
+// newest is the hash of the secret that came last.
+func (k Key) newest() string {
+	if n := len(k.Secrets); n > 0 {
+		return k.Secrets[n-1].SHA256
+	}
+	return ""
+}
+
+// rotated is the error for an idempotency key by which the key was rotated; nil: it was not.
+func (k Key) rotated(key, digest string) error {
+	i := slices.IndexFunc(k.Rotations, func(r Rotation) bool { return key != "" && r.Key == key })
+	switch {
+	case i < 0:
+		return nil
+	case k.Rotations[i].Digest != digest:
+		return document.KeyUsed()
+	}
+	e := stead.Errorf(stead.KindConflict, "this rotation of API key %.80q was done already: its secret was in the first answer, and can't be shown again", k.ID)
+	e.Hint = "If that answer was lost, rotate the key again, with another Idempotency-Key."
+	return e
 }
 
 func (s *Service) store(ctx context.Context, k Key, doc document.Document) error {

@@ -71,7 +71,7 @@ func TestAgentsEndWithTheLastKeyOfWhoIsBehindThem(t *testing.T) {
 			t.Errorf("with other keys: %s", why)
 		}
 		time.Sleep(2 * time.Minute) // the third has expired: that ends nothing, and keeps nothing
-		if _, _, err := here.Rotate(t.Context(), root.Principal, second.ID, time.Hour); err != nil || here.may(t, policy.ModelCall, ada) != "" {
+		if _, _, err := here.Rotate(t.Context(), root.Principal, second.ID, time.Hour, "", ""); err != nil || here.may(t, policy.ModelCall, ada) != "" {
 			t.Errorf("rotated: %v", err)
 		}
 		revoke(second)

@@ -18,7 +18,7 @@ type Keys interface {
 	Get(ctx context.Context, p stead.Principal, id string) (identity.Key, error)
 	List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]identity.Key, bool, error)
 	Revoke(ctx context.Context, p stead.Principal, id string) error
-	Rotate(ctx context.Context, p stead.Principal, id string, grace time.Duration) (identity.Key, string, error)
+	Rotate(ctx context.Context, p stead.Principal, id string, grace time.Duration, key, digest string) (identity.Key, string, error)
 
 	CreateToken(ctx context.Context, c identity.Caller, id stead.SessionID, in identity.TokenParams) (identity.SessionToken, string, error)
 	Tokens(ctx context.Context, p stead.Principal, id stead.SessionID, after string, desc bool, limit int) ([]identity.SessionToken, bool, error)
@@ -179,7 +179,7 @@ func (s *server) rotateKey(w http.ResponseWriter, r *http.Request, p stead.Princ
 	if err != nil {
 		return err
 	}
-	k, secret, err := s.Keys.Rotate(r.Context(), p, r.PathValue("id"), time.Duration(grace)*time.Second)
+	k, secret, err := s.Keys.Rotate(r.Context(), p, r.PathValue("id"), time.Duration(grace)*time.Second, req.key, req.digest)
 	if err != nil {
 		return err
 	}

@@ -224,7 +224,7 @@ func (s *server) table() []route {
 		{method: "GET", path: keys, summary: "List API keys, without their secrets", handle: s.withKeys(s.listKeys), query: paged, answer: "APIKeyList"},
 		{method: "GET", path: keys + "/{id}", summary: "Retrieve an API key, without its secret", handle: s.withKeys(s.getKey), answer: "APIKey"},
 		{method: "DELETE", path: keys + "/{id}", summary: "Revoke an API key, on all nodes within a second", handle: s.withKeys(s.revokeKey), answer: "Deleted"},
-		{method: "POST", path: keys + "/{id}/rotate", summary: "Give an API key a new secret; the old one is valid for grace_seconds", handle: s.withKeys(s.rotateKey), body: "APIKeyRotation", answer: "APIKey", always: true},
+		{method: "POST", path: keys + "/{id}/rotate", summary: "Give an API key a new secret; the old one is valid for grace_seconds", handle: s.withKeys(s.rotateKey), body: "APIKeyRotation", answer: "APIKey", keyed: true, always: true},
 		{method: "GET", path: "/v1/policies", summary: "List the policies in force", handle: s.withPolicies(s.listPolicies), answer: "PolicyList"},
 		{method: "GET", path: "/v1/policies/schema", summary: "What policies can speak of, in Cedar's schema language", handle: s.withPolicies(s.policySchema), answer: "Lines", media: mediaText},
 		{method: "POST", path: policySets, summary: "Upload a set of policies: it counts at every node within a second", handle: s.withPolicySets(s.createPolicySet), body: "PolicySetParams", answer: "PolicySet", keyed: true},
