@@ -142,6 +142,9 @@ func (s *server) judgeModel(w http.ResponseWriter, r *http.Request, p stead.Prin
 	if err != nil {
 		return err
 	}
+	if err := req.Only("a judgement of a model", "id", "score"); err != nil {
+		return err
+	}
 	id, has, err := req.String("id")
 	if err != nil {
 		return err

@@ -37,6 +37,9 @@ func (s *server) setKillSwitch(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
+	if err := req.Only("a kill switch", "scope", "of", "reason", "unknown"); err != nil {
+		return err
+	}
 	scope, err := param.Need(req.Enum("scope", killswitch.Scopes()...))("scope")
 	if err != nil {
 		return err

@@ -38,6 +38,9 @@ func (s *server) verifyUsage(w http.ResponseWriter, r *http.Request, p stead.Pri
 	if err != nil {
 		return err
 	}
+	if err := req.Only("a verification", "repair", "project"); err != nil {
+		return err
+	}
 	repair, _, err := req.Bool("repair")
 	if err != nil {
 		return err
