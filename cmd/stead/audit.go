@@ -35,6 +35,8 @@ type auditing struct {
 	signer  audit.Signer
 	// strangers are those who were turned away at the door.
 	strangers *audit.Strangers
+	// refusals are those of who was stopped.
+	refusals *audit.Refusals
 }
 
 func retentionRules(rules []config.Retention) (out []retention.Rule) {
@@ -145,6 +147,8 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 	n.onStop(a.log.Close)
 	a.strangers = audit.NewStrangers(a.log, time.Now, n.log)
 	n.onStop(a.strangers.Close)
+	a.refusals = audit.NewRefusals(a.log, time.Now, n.log)
+	n.onStop(a.refusals.Close)
 	n.audit = a.log
 	record := func(ctx context.Context) error { return n.recordStart(ctx, next) }
 	return a, n.orWhenThereIsRoom(ctx, record)

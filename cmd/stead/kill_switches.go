@@ -33,8 +33,8 @@ func serverPlaces(cfg *config.Config) *map[string]string {
 	return &out
 }
 
-// stoppedCaller refuses the calls of the API of who was stopped, and records each. Who is not stopped was seen.
-func (n *node) stoppedCaller(switches *killswitch.Switches, withdrawn *identity.Withdrawn) func(context.Context, stead.Principal) error {
+// stoppedCaller refuses the calls of the API of who was stopped, and records them: what is repeated with its number. Who is not stopped was seen.
+func (n *node) stoppedCaller(switches *killswitch.Switches, withdrawn *identity.Withdrawn, refusals *audit.Refusals) func(context.Context, stead.Principal) error {
 	return func(ctx context.Context, p stead.Principal) error {
 		sw, err := switches.Call(ctx, p)
 		if err == nil && sw == nil && n.cfg.Auth.Mode != config.AuthNone {
@@ -44,7 +44,7 @@ func (n *node) stoppedCaller(switches *killswitch.Switches, withdrawn *identity.
 			return err
 		}
 		refused, call := sw.Err(), audit.CallOf(ctx)
-		err = n.audit.Append(ctx, audit.Record{
+		err = refusals.Refused(ctx, audit.Record{
 			At: time.Now().UnixMilli(), Project: p.Project, Principal: audit.Principal{Kind: p.Kind, ID: p.ID, Role: p.Role, Key: call.Key}, Session: p.Session,
 			Action: audit.ActCall, Decision: audit.Deny, By: "kill_switch", Reason: refused.Error(), Quotes: cmp.Or(sw.By, policy.QuotesSomebody), About: sw.About(), Policies: []string{sw.ID}, Request: call.Request, From: call.From, Detail: call.Act,
 		})
