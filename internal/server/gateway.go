@@ -144,8 +144,9 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 		}
 		caller.Labels = caller.Labels.And(stead.LabelsOf(labels))
 	}
-	offers := offered(door, req)
-	caller.Labels = caller.Labels.And(heard(door, req.raw)).And(brought(offers))
+	labels, late := heard(door, req.raw)
+	offers := offered(door, req, late)
+	caller.Labels = caller.Labels.And(labels).And(brought(offers))
 	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels, offers); err != nil {
 		return nil, err
 	}

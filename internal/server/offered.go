@@ -17,18 +17,21 @@ import (
 // refused.
 
 // offered are the tools of a request, each once. The body is passed on as it stands, and so looked at as it stands: whatever stands in it twice counts
-// twice.
-func offered(door string, req request) []policy.Offer {
+// twice. late are lists of tools beside its own.
+func offered(door string, req request, late [][]byte) []policy.Offer {
 	lists, within := []string{"tools", "functions"}, "function"
 	if door == model.DialectResponses {
-		lists, within = []string{"tools", "prompt", "input"}, ""
+		lists, within = []string{"tools", "prompt"}, ""
 	} else if door != model.DialectChat {
 		return nil
 	}
-	if !slices.ContainsFunc(lists, req.Has) && !slices.ContainsFunc(switchedOn(), req.Has) { // the rest of most calls is not looked at
+	if len(late) == 0 && !slices.ContainsFunc(lists, req.Has) && !slices.ContainsFunc(switchedOn(), req.Has) { // the rest of most calls is not looked at
 		return nil
 	}
 	o := offers{within: within}
+	for _, list := range late {
+		o.list(list)
+	}
 	param.Members(req.raw, func(key string, from, to int) {
 		value := req.raw[from:to]
 		switch {
@@ -38,8 +41,6 @@ func offered(door string, req request) []policy.Offer {
 		case !slices.Contains(lists, key):
 		case key == "prompt":
 			o.add(policy.Offer{})
-		case key == "input":
-			o.input(value)
 		default:
 			o.list(value)
 		}
@@ -65,18 +66,6 @@ func (o *offers) function(name string) {
 
 func (o *offers) list(list []byte) {
 	param.Elements(list, func(from, to int) { o.tool(list[from:to]) })
-}
-
-// input adds what items of a response's input offer: a client's search for tools brings them along.
-func (o *offers) input(items []byte) {
-	param.Elements(items, func(from, to int) {
-		item := items[from:to]
-		param.Members(item, func(key string, from, to int) {
-			if key == "tools" && !isListing(item) {
-				o.list(item[from:to])
-			}
-		})
-	})
 }
 
 // isListing reports whether an item only tells what a tool server has, which is offered by itself.

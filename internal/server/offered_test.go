@@ -115,7 +115,8 @@ func TestOffered(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, o := range offered(c.door, request{Object: o, raw: []byte(c.body)}) {
+		_, late := heard(c.door, []byte(c.body))
+		for _, o := range offered(c.door, request{Object: o, raw: []byte(c.body)}, late) {
 			text := o.Resource
 			if o.Provider {
 				text = "*" + text

@@ -11,32 +11,36 @@ import (
 )
 
 // heard are the sources of what strangers may have written in a stateless call, as a session is labelled that was shown the same: what
-// tools returned, and images and files that are sent along. The body is passed on as it stands, and so looked at as it stands.
-func heard(door string, body []byte) stead.Labels {
+// tools returned, and images and files that are sent along. late are the lists of tools that items bring. The body is passed on as it stands, and so
+// looked at as it stands.
+func heard(door string, body []byte) (labels stead.Labels, late [][]byte) {
 	var h hearing
 	switch door {
 	case model.DialectChat:
-		h.entries(body, "messages", h.message)
+		h.entries(body, "messages", func(_ []byte, key string, value []byte) { h.message(key, value) })
 	case model.DialectResponses:
 		h.entries(body, "input", h.item)
 	}
-	if h == nil {
-		return nil
+	if h.sources != nil {
+		labels = stead.Labels{session.LabelUntrusted: h.sources}
 	}
-	return stead.Labels{session.LabelUntrusted: h}
+	return labels, h.late
 }
 
-// hearing is the sources so far, each once.
-type hearing []string
+// hearing is what was found so far.
+type hearing struct {
+	sources []string // each once
+	late    [][]byte
+}
 
 func (h *hearing) add(source string) {
-	if !slices.Contains(*h, source) {
-		*h = append(*h, source)
+	if !slices.Contains(h.sources, source) {
+		h.sources = append(h.sources, source)
 	}
 }
 
 // entries looks at each entry of a list, which a body may have twice: whoever it is passed on to takes one of them.
-func (h *hearing) entries(body []byte, name string, entry func(key string, value []byte)) {
+func (h *hearing) entries(body []byte, name string, member func(entry []byte, key string, value []byte)) {
 	param.Members(body, func(key string, from, to int) {
 		if key != name {
 			return
@@ -44,7 +48,7 @@ func (h *hearing) entries(body []byte, name string, entry func(key string, value
 		list := body[from:to]
 		param.Elements(list, func(from, to int) {
 			one := list[from:to]
-			param.Members(one, func(key string, from, to int) { entry(key, one[from:to]) })
+			param.Members(one, func(key string, from, to int) { member(one, key, one[from:to]) })
 		})
 	})
 }
@@ -63,8 +67,12 @@ func (h *hearing) message(key string, value []byte) {
 
 // item looks at a member of an item of a response: no message has members of these names but content, and whatever calls a tool has what
 // came of it in one.
-func (h *hearing) item(key string, value []byte) {
+func (h *hearing) item(item []byte, key string, value []byte) {
 	switch key {
+	case "tools": // a client's search for tools brings them along
+		if !isListing(item) {
+			h.late = append(h.late, value)
+		}
 	case "output", "outputs", "results", "error":
 		if string(value) != "null" {
 			h.add(session.SourceFunction)
