@@ -39,7 +39,11 @@ func sourceReaders(cfg *config.Config, resources tool.Resources, databases []*op
 	var grants []sql.Grant
 	for _, d := range databases {
 		if s := d.config.Sources; s != nil {
-			grants = append(grants, sql.Grant{Database: d.Database, Projects: projectIDs(s.Projects), Samples: s.Many()})
+			g := sql.Grant{Database: d.Database, Projects: projectIDs(s.Projects), Samples: s.Many()}
+			if p := s.Permissions; p != nil {
+				g.Permissions = &sql.Permissions{Roles: p.Roles, Everyone: p.Others == config.OthersEveryone}
+			}
+			grants = append(grants, g)
 		}
 	}
 	return map[string]source.Reader{

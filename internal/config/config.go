@@ -15,7 +15,7 @@
 //	mcp_servers [{label, url, headers, command, args, env, effects, untrusted, auth, audience, projects}]
 //	private_tool_servers
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
-//	databases   [{name, driver, dsn, sql: {projects}, sources: {projects, samples}, uploads: {projects, tables}, hidden}]
+//	databases   [{name, driver, dsn, sql: {projects}, sources: {projects, samples, permissions: {roles, others}}, uploads: {projects, tables}, hidden}]
 //	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}],
 //	            tools: [{name, call}], environments: {hour, gigabyte_month, egress_gigabyte}}]
 //	settlement  {rest, rules: [{name, match, shares: [{party, basis_points, unit, microcents_per_unit}]}]}

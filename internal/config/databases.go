@@ -34,6 +34,35 @@ type DatabaseGrant struct {
 type DatabaseSources struct {
 	Projects []string `yaml:"projects"`
 	Samples  *int     `yaml:"samples"` // values of a column that are shown; nil: DefaultSamples; 0: none
+	// Permissions say who of the database's roles is whom; nil: rules of sources alone say who may read what.
+	Permissions *DatabasePermissions `yaml:"permissions"`
+}
+
+// DatabasePermissions say whom of Stead's the roles of a PostgreSQL database are.
+type DatabasePermissions struct {
+	Roles map[string][]string `yaml:"roles"` // "user:ID", "service:ID" or "role:NAME"
+	// Others are whom a table is for that is granted to PUBLIC: "everyone" who may read the vector store, or "nobody", "" the same.
+	Others string `yaml:"others"`
+}
+
+func (p *DatabasePermissions) check(at, driver string) error {
+	if p == nil {
+		return nil
+	}
+	if driver != DriverPostgres {
+		return invalid(at, "Say by rules of sources who may read what.", "%s: SQLite has no roles and no grants", at)
+	}
+	if len(p.Roles) > MaxDatabaseRoles {
+		return invalid(at+".roles", "Map roles that others are members of.", "%s.roles has %d, the limit is %d", at, len(p.Roles), MaxDatabaseRoles)
+	}
+	for role, are := range p.Roles {
+		if field := at + ".roles." + role; role == "" || role == "public" {
+			return invalid(field, "What is granted to PUBLIC is said by others: everyone.", "%s is no role", field)
+		} else if err := checkReaders(field, are); err != nil {
+			return err
+		}
+	}
+	return checkOthers(at, p.Others)
 }
 
 // The drivers of a Database.
@@ -47,6 +76,8 @@ const (
 	DefaultSamples = 5
 	// MaxSamples is the most of them.
 	MaxSamples = 20
+	// MaxDatabaseRoles is how many roles are mapped: each table has at most as many documents.
+	MaxDatabaseRoles = 32
 	// MaxHidden is the most patterns of what is hidden.
 	MaxHidden = 256
 )
@@ -103,6 +134,11 @@ func (c *Config) checkGrants(at string, d Database) error {
 		return invalid(at+".dsn", "Keep the database elsewhere.", "%s.dsn is a file of the server's own data", at)
 	case (d.SQL != nil || d.Sources != nil) && d.Driver == DriverPostgres && d.DSN == c.Database:
 		return invalid(at+".dsn", "Give agents a database of their own.", "%s.dsn is the server's own database", at)
+	}
+	if d.Sources != nil {
+		if err := d.Sources.Permissions.check(at+".sources.permissions", d.Driver); err != nil {
+			return err
+		}
 	}
 	for i, p := range d.Hidden {
 		if _, err := path.Match(p, ""); err != nil || p == "" || strings.Contains(p, "/") {

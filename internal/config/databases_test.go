@@ -18,6 +18,10 @@ func TestDatabasesAreChecked(t *testing.T) {
 		return c, c.checkSemantic()
 	}
 	const one = "databases: [{name: a, driver: sqlite, dsn: /x.db, "
+	const pg = "databases: [{name: a, driver: postgres, dsn: 'postgres://x', sources: {projects: [p], "
+	if _, err := load(pg + "permissions: {roles: {staff: ['role:developer', 'user:ada']}, others: everyone}}}]\n"); err != nil {
+		t.Error(err)
+	}
 	c, err := load(one + "sql: {projects: [p]}, sources: {projects: [p], samples: 0}, hidden: ['hr.*']}]\nsemantic: {databases: [{name: b, driver: postgres, dsn: 'postgres://x', sources: {projects: [p]}}, {name: c, driver: sqlite, dsn: DATA/c.db}]}\n")
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +36,10 @@ func TestDatabasesAreChecked(t *testing.T) {
 		one + "sources: {projects: [p], samples: 21}}]":                                             "databases[0].sources.samples",
 		one + "hidden: [a, '[']}]":                                                                  "databases[0].hidden[1]",
 		one + "}]\nsemantic: {databases: [{name: a, driver: sqlite, dsn: /y.db}]}":                  "semantic.databases[0].name",
+		one + "sources: {projects: [p], permissions: {roles: {staff: ['user:ada']}}}}]":             "databases[0].sources.permissions",
+		pg + "permissions: {roles: {staff: [ada]}}}}]":                                              "databases[0].sources.permissions.roles.staff",
+		pg + "permissions: {roles: {public: ['user:ada']}}}}]":                                      "databases[0].sources.permissions.roles.public",
+		pg + "permissions: {others: all}}}]":                                                        "databases[0].sources.permissions.others",
 		"databases: [{name: a, driver: mysql, dsn: secret}]":                                        "databases[0].driver",
 		"databases: [{name: a, driver: sqlite, dsn: DATA/stead.db, sql: {projects: [p]}}]":          "databases[0].dsn",
 		"databases: [{name: a, driver: postgres, dsn: 'postgres://own', sources: {projects: [p]}}]": "databases[0].dsn",

@@ -32,8 +32,8 @@ func (p *SourcePermissions) check(at string) error {
 	if runtime.GOOS != "linux" {
 		return invalid(at, "Say by rules of sources who may read what.", "%s: permissions of files are read on Linux alone", at)
 	}
-	if !slices.Contains([]string{"", OthersEveryone, OthersNobody}, p.Others) {
-		return invalid(at+".others", "Say everyone or nobody.", "%s.others %.80q is neither %q nor %q", at, p.Others, OthersEveryone, OthersNobody)
+	if err := checkOthers(at, p.Others); err != nil {
+		return err
 	}
 	for _, list := range []struct {
 		field string
@@ -51,14 +51,29 @@ func (p *SourcePermissions) check(at string) error {
 				return invalid(field, "Say it once.", "%s and %q are the same", field, other)
 			}
 			seen[id] = name
-			if len(are) == 0 || len(are) > MaxSourceReaders {
-				return invalid(field, "Leave out who is nobody.", "%s must name 1 to %d", field, MaxSourceReaders)
+			if err := checkReaders(field, are); err != nil {
+				return err
 			}
-			for _, who := range are {
-				if kind, of, ok := strings.Cut(who, ":"); !ok || of == "" || !slices.Contains([]string{"user", "service", "role"}, kind) {
-					return invalid(field, `Write "user:ID", "service:ID" or "role:NAME".`, "%s: %.80q is nobody", field, who)
-				}
-			}
+		}
+	}
+	return nil
+}
+
+func checkOthers(at, others string) error {
+	if !slices.Contains([]string{"", OthersEveryone, OthersNobody}, others) {
+		return invalid(at+".others", "Say everyone or nobody.", "%s.others %.80q is neither %q nor %q", at, others, OthersEveryone, OthersNobody)
+	}
+	return nil
+}
+
+// checkReaders checks who somebody is.
+func checkReaders(field string, are []string) error {
+	if len(are) == 0 || len(are) > MaxSourceReaders {
+		return invalid(field, "Leave out who is nobody.", "%s must name 1 to %d", field, MaxSourceReaders)
+	}
+	for _, who := range are {
+		if kind, of, ok := strings.Cut(who, ":"); !ok || of == "" || !slices.Contains([]string{"user", "service", "role"}, kind) {
+			return invalid(field, `Write "user:ID", "service:ID" or "role:NAME".`, "%s: %.80q is nobody", field, who)
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ type Table struct {
 	Foreign      []Foreign
 	Referring    []Foreign // of other tables; Table is the one that refers
 	Rows         int64     // about; -1: it is not known
+	Secured      bool      // which of its rows somebody sees depends on who that is
 	Broken       string    // why it can't be read, of a view of what is gone, for one: nothing more is known of it
 }
 
@@ -94,26 +95,35 @@ func (h Hiding) match(name string) bool {
 
 // Show takes what is hidden out of tables, with all that speaks of it, and tells which tables refer to each.
 func (h Hiding) Show(tables []Table) []Table {
+	out := without(tables, h.Table, h.Column)
+	for i, t := range out {
+		if t.Broken != "" && len(h) > 0 {
+			out[i].Broken = "it can't be described" // the reason may name what is hidden
+		}
+	}
+	return out
+}
+
+// without takes tables and columns out, with all that speaks of them, and tells which of the rest refer to each.
+func without(tables []Table, table func(schema, table string) bool, column func(schema, table, column string) bool) []Table {
 	var out []Table
 	for _, t := range tables {
-		if h.Table(t.Schema, t.Name) {
+		if table(t.Schema, t.Name) {
 			continue
 		}
-		hidden := func(c string) bool { return h.Column(t.Schema, t.Name, c) }
+		hidden := func(c string) bool { return column(t.Schema, t.Name, c) }
 		t.Columns = slices.DeleteFunc(slices.Clone(t.Columns), func(c Column) bool { return hidden(c.Name) })
 		if len(t.Columns) == 0 && t.Broken == "" {
 			continue
-		}
-		if t.Broken != "" && len(h) > 0 {
-			t.Broken = "it can't be described" // the reason may name what is hidden
 		}
 		if slices.ContainsFunc(t.Key, hidden) {
 			t.Key = nil
 		}
 		t.Indexes = slices.DeleteFunc(slices.Clone(t.Indexes), func(i Index) bool { return slices.ContainsFunc(i.Columns, hidden) })
 		t.Foreign = slices.DeleteFunc(slices.Clone(t.Foreign), func(f Foreign) bool {
-			return slices.ContainsFunc(f.Columns, hidden) || h.Table(f.Schema, f.Table) || slices.ContainsFunc(f.Refers, func(c string) bool { return h.Column(f.Schema, f.Table, c) })
+			return slices.ContainsFunc(f.Columns, hidden) || table(f.Schema, f.Table) || slices.ContainsFunc(f.Refers, func(c string) bool { return column(f.Schema, f.Table, c) })
 		})
+		t.Referring = nil
 		out = append(out, t)
 	}
 	at := map[string]int{}

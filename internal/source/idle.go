@@ -31,12 +31,19 @@ func (p *pass) shut(d Document) {
 
 // permit has what the source says of who may read a document hold for the version that is there, at once.
 func (p *pass) permit(ctx context.Context, d Document, have vectorstore.File, known bool) error {
-	if !known || reflect.DeepEqual(d.Permits, have.Origin.Permits) {
+	if !known {
+		return nil
+	}
+	permits := d.Permits
+	if permits != nil && have.Origin.Permits != nil && permits.Of != have.Origin.Permits.Of { // whoever may read what is told now might not what was told then
+		permits = &vectorstore.Permits{Of: have.Origin.Permits.Of, Readers: []vectorstore.Readers{vectorstore.Nobody()}}
+	}
+	if reflect.DeepEqual(permits, have.Origin.Permits) {
 		return nil
 	}
 	put := vectorstore.Put{Keep: true, Filename: have.Filename, Attributes: have.Attributes, Plan: have.Plan, Origin: *have.Origin, Over: have.Attachment}
-	put.Origin.Permits = d.Permits
-	put.Origin.Labels, put.Origin.Readers = p.access.of(d.Path, d.Permits)
+	put.Origin.Permits = permits
+	put.Origin.Labels, put.Origin.Readers = p.access.of(d.Path, permits)
 	if err := p.put(ctx, put, nothing); err != nil {
 		return err
 	}
@@ -65,7 +72,7 @@ func (p *pass) idle(paths iter.Seq[string]) {
 	some, closed, one := false, 0, ""
 	for path := range paths {
 		some = true
-		at, still := parts(path), left[:0]
+		at, still := p.access.parts(path), left[:0]
 		if deny := p.access.deny; deny && !p.access.rules.say(at) {
 			if closed++; one == "" || path < one {
 				one = path
@@ -88,7 +95,7 @@ func (p *pass) idle(paths iter.Seq[string]) {
 		told = append(told, Failure{one, codeClosed, fmt.Sprintf("nobody may read %d documents, this one among them: access_default is deny, and no rule of access that names principals, roles or everyone is for them", closed)})
 	}
 	if p.shut1 > 0 {
-		told = append(told, Failure{p.shutAt, codeShut, fmt.Sprintf("nobody may read %d documents, this one among them: those who may where they lie, by owner, group and mode, are nobody that permissions of the server's configuration name", p.shut1)})
+		told = append(told, Failure{p.shutAt, codeShut, fmt.Sprintf("nobody may read %d documents, this one among them: those who may where they lie are nobody that permissions of the server's configuration name", p.shut1)})
 	}
 	if len(told) == 0 && len(left) == 0 {
 		return

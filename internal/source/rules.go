@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
@@ -29,7 +30,7 @@ func (a access) of(path string, said *vectorstore.Permits) (labels []string, rea
 	if slices.Contains(strangers(), a.kind) {
 		labels = append(labels, LabelUntrusted)
 	}
-	parts := parts(path)
+	parts := a.parts(path)
 	for _, r := range a.rules {
 		if !r.paths.match(parts, true) {
 			continue
@@ -47,6 +48,14 @@ func (a access) of(path string, said *vectorstore.Permits) (labels []string, rea
 	}
 	slices.Sort(labels)
 	return slices.Compact(labels), readers
+}
+
+// parts are those of a path that rules go by: what some roles see of a table is under the table's rules.
+func (a access) parts(path string) []string {
+	if a.kind == SQL {
+		path, _, _ = strings.Cut(path, "/")
+	}
+	return parts(path)
 }
 
 // LabelUntrusted says that strangers may have written a document.

@@ -18,6 +18,26 @@ type Readers struct {
 // Permits are who may read a document by what its source itself says: each of the Readers must let somebody, none is everybody.
 type Permits struct {
 	Readers []Readers `json:"readers,omitempty"`
+	// Of is what they are permits of, where they are for some of what there is: what a document told of something else is not for these readers. "": they
+	// are for all that it ever told.
+	Of string `json:"of,omitempty"`
+}
+
+// rolePrefix begins a role among names.
+const rolePrefix = "role:"
+
+// Name adds names: "user:ID", "service:ID" or "role:NAME". Each stands there once, in their order.
+func (r *Readers) Name(names []string) {
+	for _, n := range names {
+		if role, ok := strings.CutPrefix(n, rolePrefix); ok {
+			r.Roles = append(r.Roles, role)
+		} else {
+			r.Principals = append(r.Principals, n)
+		}
+	}
+	slices.Sort(r.Principals)
+	slices.Sort(r.Roles)
+	r.Principals, r.Roles = slices.Compact(r.Principals), slices.Compact(r.Roles)
 }
 
 // Nobody are Readers that let nobody: no principal is called so.

@@ -22,7 +22,7 @@ func (d *postgresDatabase) Tables(ctx context.Context) ([]database.Table, error)
 
 // What the role may read: tables, views and their columns, those of the system and of extensions apart.
 const (
-	tablesSQL = `SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.reltuples::float8, coalesce(obj_description(c.oid, 'pg_class'), '')
+	tablesSQL = `SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.reltuples::float8, coalesce(obj_description(c.oid, 'pg_class'), ''), c.relrowsecurity
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
 AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
@@ -54,7 +54,7 @@ func tablesOf(ctx context.Context, conn *pgx.Conn) ([]database.Table, error) {
 		var oid uint32
 		var kind string
 		var about float64
-		if err := rows.Scan(&oid, &t.Schema, &t.Name, &kind, &about, &t.Comment); err != nil {
+		if err := rows.Scan(&oid, &t.Schema, &t.Name, &kind, &about, &t.Comment, &t.Secured); err != nil {
 			return err
 		}
 		t.Kind = map[string]string{"v": "view", "m": "materialized view", "f": "foreign table"}[kind]

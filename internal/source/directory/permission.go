@@ -4,7 +4,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/stead-dev/stead/internal/vectorstore"
@@ -78,9 +77,9 @@ func (p *Permissions) who(grants []grant, right uint16) vectorstore.Readers {
 			}
 			switch class {
 			case ofOwner, ofUser:
-				add(&out, p.Users[g.id])
+				out.Name(p.Users[g.id])
 			case ofGroup:
-				add(&out, p.Groups[g.id])
+				out.Name(p.Groups[g.id])
 			case ofOthers:
 				if p.Everyone {
 					return vectorstore.Readers{}
@@ -94,23 +93,7 @@ func (p *Permissions) who(grants []grant, right uint16) vectorstore.Readers {
 	if len(out.Principals)+len(out.Roles) == 0 {
 		return vectorstore.Nobody() // no names let everybody
 	}
-	slices.Sort(out.Principals)
-	slices.Sort(out.Roles)
-	out.Principals, out.Roles = slices.Compact(out.Principals), slices.Compact(out.Roles)
 	return out
-}
-
-// RolePrefix begins a role among those whom a user or a group is.
-const RolePrefix = "role:"
-
-func add(to *vectorstore.Readers, names []string) {
-	for _, n := range names {
-		if role, ok := strings.CutPrefix(n, RolePrefix); ok {
-			to.Roles = append(to.Roles, role)
-		} else {
-			to.Principals = append(to.Principals, n)
-		}
-	}
 }
 
 // narrowed adds readers, each of which must let somebody, unless they are everybody or there already.

@@ -3,6 +3,9 @@
 // Shape: the catalog → each table and view that the role may read and the configuration does not hide: a Markdown text of its columns,
 // comments, keys and indexes, with about how many rows it has, and some values of columns.
 //
+// With Permissions, each document is for the roles that may read what it tells. Of a table of which some roles see less than it has, it has another
+// document, "schema.table/ROLE" by the first of these. Rules of access go by the table.
+//
 // A document's path is "schema.table" (SQLite's schema is main), what is not a letter, digit, dash or underscore of a name written as %XX where
 // it would be taken for something else. It has no stamp: it is made anew, and is the same while its digest is. Numbers of rows have one digit
 // that counts, and values are the most frequent of the first rows, so that it stays the same while rows come and go.
@@ -32,6 +35,8 @@ type Grant struct {
 	database.Database
 	Projects []stead.ProjectID // whose sources may
 	Samples  int               // values of a column that are shown; 0: none
+	// Permissions say who of the database is whom; nil: it is not asked who may read what.
+	Permissions *Permissions
 }
 
 // Reader implements source.Reader.
@@ -70,19 +75,23 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	views, err := g.views(ctx, tables)
+	if err != nil {
+		return "", err
+	}
 	selection := source.Select(w.Spec)
-	for _, t := range tables {
-		name := pathOf(t)
-		if !selection.Has(name) {
+	for _, v := range views {
+		t, name := v.Table, v.path
+		if !selection.Has(pathOf(t)) {
 			continue
 		}
 		var broken error
 		if t.Broken != "" {
 			broken = stead.Errorf(stead.KindUnavailable, "%s can't be described: %s", t.ID(), t.Broken)
 		}
-		if err := w.Visit(source.Document{Err: broken, Path: name, URI: "database://" + g.Name() + "/" + name, Read: func(ctx context.Context) (source.Content, error) {
+		if err := w.Visit(source.Document{Err: broken, Path: name, URI: "database://" + g.Name() + "/" + name, Permits: v.permits, Read: func(ctx context.Context) (source.Content, error) {
 			text, err := g.text(ctx, t)
-			return source.Content{Data: []byte(text), Name: name + ".md"}, err
+			return source.Content{Data: []byte(text), Name: pathOf(t) + ".md"}, err
 		}}); err != nil {
 			return "", err
 		}
@@ -109,7 +118,8 @@ func escaped(name string) string {
 // text tells of a table.
 func (g Grant) text(ctx context.Context, t database.Table) (string, error) {
 	var samples map[string]database.Shown
-	if columns := sampled(t); g.Samples > 0 && len(columns) > 0 {
+	secured := t.Secured && g.Permissions != nil // then values are of rows that not everybody sees who may read their columns
+	if columns := sampled(t); g.Samples > 0 && len(columns) > 0 && !secured {
 		sample, err := g.Sample(ctx, t, columns, g.Samples)
 		if err != nil {
 			if stead.KindOf(err) == stead.KindInvalid { // it can't be read as it was listed: dropped, changed, or too slow
