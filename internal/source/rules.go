@@ -17,12 +17,13 @@ type access struct {
 	kind    string // of the source
 	deny    bool   // what no rule says it of is nobody's
 	permits bool   // the source says of each document who may read it; what it has not said yet is nobody's
+	refused bool   // the source does not let us read it any more: all of it is nobody's
 	rules   rules
 }
 
-func (s *Service) access(project stead.ProjectID, spec Spec) access {
+func (s *Service) access(project stead.ProjectID, spec Spec, refused bool) access {
 	by, ok := s.cfg.Readers[spec.Type].(Permitter)
-	return access{spec.Type, spec.AccessDefault == AccessDeny, ok && by.Permits(project, spec), parseRules(spec.Access)}
+	return access{spec.Type, spec.AccessDefault == AccessDeny, ok && by.Permits(project, spec), refused, parseRules(spec.Access)}
 }
 
 // of is what a document's path, and its source, say of it.
@@ -43,7 +44,7 @@ func (a access) of(path string, said *vectorstore.Permits) (labels []string, rea
 	if said != nil {
 		readers = append(readers, said.Readers...)
 	}
-	if a.permits && said == nil || a.deny && !a.rules.say(parts) {
+	if a.refused || a.permits && said == nil || a.deny && !a.rules.say(parts) {
 		readers = append(readers, vectorstore.Nobody())
 	}
 	slices.Sort(labels)
@@ -77,8 +78,7 @@ func sameAccess(a, b Spec) bool {
 
 // govern writes who may read them, and their labels, over all documents of a source that are there, as run: nothing is read, and the source
 // need not be there. It returns them by their paths, as they are then.
-func (s *Service) govern(ctx context.Context, project stead.ProjectID, store, id string, spec Spec, run int64) (map[string]vectorstore.File, error) {
-	a := s.access(project, spec)
+func (s *Service) govern(ctx context.Context, project stead.ProjectID, store, id string, a access, run int64) (map[string]vectorstore.File, error) {
 	for range maxTries { // until all of them are so: one of which a version was just begun is passed over
 		known, err := s.cfg.Stores.Documents(ctx, project, store, id)
 		if err != nil {
@@ -120,7 +120,7 @@ func (s *Service) settle(ctx context.Context, d document.Document) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.govern(ctx, d.Project, d.Tag, d.ID, data.Spec, data.State.Run+1); err != nil {
+		if _, err := s.govern(ctx, d.Project, d.Tag, d.ID, s.access(d.Project, data.Spec, data.State.Refused), data.State.Run+1); err != nil {
 			return err
 		}
 		now, err := s.cfg.Documents.GetDocument(ctx, d.Key)
@@ -128,7 +128,7 @@ func (s *Service) settle(ctx context.Context, d document.Document) error {
 			return err
 		}
 		theirs, err := decode(now)
-		if err != nil || theirs.State.Deleting || sameAccess(data.Spec, theirs.Spec) {
+		if err != nil || theirs.State.Deleting || sameAccess(data.Spec, theirs.Spec) && data.State.Refused == theirs.State.Refused {
 			return err
 		}
 		d = now
@@ -142,11 +142,11 @@ func (p *pass) heed(ctx context.Context, spec Spec) error {
 		return nil
 	}
 	p.spec.Access, p.spec.AccessDefault = spec.Access, spec.AccessDefault
-	p.access = p.s.access(p.project, p.spec)
+	p.access = p.s.access(p.project, p.spec, p.access.refused)
 	for i := range p.puts {
 		o := &p.puts[i].Origin
 		o.Labels, o.Readers = p.access.of(o.Path, o.Permits)
 	}
-	_, err := p.s.govern(ctx, p.project, p.store, p.source, p.spec, p.run)
+	_, err := p.s.govern(ctx, p.project, p.store, p.source, p.access, p.run)
 	return err
 }

@@ -11,7 +11,8 @@
 //
 // Delivery: one node synchronises a source at a time, under a lease that it renews. A node that dies leaves the source due; whoever
 // goes on reads nothing again that was done, and writes nothing twice. A document that can't be read for now keeps its version;
-// one that is gone, or may not be read any more, goes. When the source as a whole can't be read, nothing is removed.
+// one that is gone, or may not be read any more, goes. When the source as a whole can't be read, nothing is removed; when it refuses to be read
+// (Refused), what is there is nobody's until it was read again.
 //
 // Errors: KindNotFound; KindInvalid with the field; KindTooLarge; KindConflict for a key that was used for something else; KindForbidden
 // by policy; KindUnavailable.
@@ -152,6 +153,7 @@ type State struct {
 	InARow    int       `json:"in_a_row,omitempty"` // that did not
 	Again     bool      `json:"again,omitempty"`    // somebody asked while it was under way
 	Deleting  bool      `json:"deleting,omitempty"`
+	Refused   bool      `json:"refused,omitempty"`   // by the source as a whole, since: its documents are nobody's
 	Abandoned int       `json:"abandoned,omitempty"` // times that its node died in the one under way
 }
 
@@ -159,9 +161,18 @@ type State struct {
 type Reader interface {
 	// Check refuses what can't be read: KindInvalid with the field.
 	Check(project stead.ProjectID, spec Spec) error
-	// Walk visits what there is, and returns the version of all of it, or "". An error says that not everything was met.
+	// Walk visits what there is, and returns the version of all of it, or "". An error says that not everything was met; Refused that nothing may be.
 	Walk(ctx context.Context, w Walk) (string, error)
 }
+
+// refusal is the error of a source that does not let us read any of it.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// Refused makes the error of a Walk whose source as a whole does not let us read it, or not any more: a credential that counts no longer, a right that
+// was taken away. Whoever is away says nothing of the kind.
+func Refused(err error) error { return refusal{err} }
 
 // Permitter is a Reader that knows who may read what it reads. Of a source of which it says so, what it has not said yet of a document is nobody's.
 type Permitter interface {

@@ -33,6 +33,7 @@ const (
 	codeUnreadable = "unreadable"
 	codeLimit      = "limit_exceeded"
 	codeAway       = "unavailable"
+	codeRefused    = "refused"
 )
 
 // pass is one synchronisation.
@@ -82,7 +83,7 @@ func (s *Service) synchronise(ctx context.Context, h *held) error {
 	if !there {
 		return s.cfg.Documents.DeleteDocument(ctx, d.Key, d.Version)
 	}
-	p := &pass{s: s, project: d.Project, store: d.Tag, source: d.ID, spec: data.Spec, run: data.State.Run, access: s.access(d.Project, data.Spec), met: map[string]bool{}, still: h.still}
+	p := &pass{s: s, project: d.Project, store: d.Tag, source: d.ID, spec: data.Spec, run: data.State.Run, access: s.access(d.Project, data.Spec, data.State.Refused), met: map[string]bool{}, still: h.still}
 	p.counts = Counts{Removed: data.State.Counts.Removed, Read: data.State.Counts.Read, ReadBytes: data.State.Counts.ReadBytes} // of a node that died at it
 	working, stop := context.WithCancel(ctx)
 	defer stop()
@@ -93,6 +94,10 @@ func (s *Service) synchronise(ctx context.Context, h *held) error {
 	if p.err = p.load(working); p.err == nil {
 		version, readErr = p.walk(working, data)
 		p.unmet(readErr != nil)
+	}
+	if p.err == nil && working.Err() == nil {
+		_, refused := errors.AsType[refusal](readErr)
+		p.err = p.closed(working, h, refused || readErr != nil && p.access.refused)
 	}
 	lost := working.Err() != nil
 	stop()
@@ -116,6 +121,20 @@ func (s *Service) synchronise(ctx context.Context, h *held) error {
 		st.Again = false
 	})
 	return p.gone(ctx, h, err)
+}
+
+// closed has documents be nobody's, or let those who may read them, where that is another thing than it was. It is written down first: whoever goes on
+// when this node dies begins with it.
+func (p *pass) closed(ctx context.Context, h *held, refused bool) error {
+	if refused == p.access.refused {
+		return nil
+	}
+	if err := h.write(ctx, func(_ *document.Document, st *State) { st.Refused = refused }); err != nil {
+		return err
+	}
+	p.access.refused = refused
+	_, err := p.s.govern(ctx, p.project, p.store, p.source, p.access, p.run)
+	return err
 }
 
 // gone forgets what was written into a store, or of a source, that was deleted meanwhile.
@@ -142,7 +161,7 @@ func (p *pass) gone(ctx context.Context, h *held, err error) error {
 // load reads what is known, and has the rules hold for it before anything else: what can't be read just now has no other way to them.
 func (p *pass) load(ctx context.Context) error {
 	var err error
-	if p.known, err = p.s.govern(ctx, p.project, p.store, p.source, p.spec, p.run); err != nil {
+	if p.known, err = p.s.govern(ctx, p.project, p.store, p.source, p.access, p.run); err != nil {
 		return err
 	}
 	all, err := p.s.cfg.Stores.Files(ctx, p.project, p.store)
@@ -155,6 +174,9 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 	reader := p.s.cfg.Readers[p.spec.Type]
 	if reader == nil {
 		return "", stead.Errorf(stead.KindInvalid, "sources of type %q are not read by this server", p.spec.Type)
+	}
+	if err := reader.Check(p.project, p.spec); stead.KindOf(err) == stead.KindInvalid { // the operator has taken it away
+		return "", Refused(err)
 	}
 	if err := p.s.reach(approval.Under(ctx, data.Approved), data.maker(p.project), p.spec); err != nil {
 		return "", err // what there is stays, as it does when the source is away
@@ -474,6 +496,9 @@ func (p *pass) progress(st *State) {
 }
 
 func codeOf(err error) string {
+	if _, refused := errors.AsType[refusal](err); refused {
+		return codeRefused
+	}
 	switch stead.KindOf(err) {
 	case stead.KindForbidden:
 		return codeUnreadable

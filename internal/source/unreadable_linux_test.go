@@ -45,17 +45,23 @@ func (n nobody) Walk(ctx context.Context, w source.Walk) (string, error) {
 	return n.Reader.Walk(ctx, w)
 }
 
+// public opens the test's own directories, which are closed to others.
+func (f *tree) public() {
+	f.Helper()
+	for dir := f.dir; dir != "/"; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o055 != 0o055 {
+			if err := os.Chmod(dir, info.Mode().Perm()|0o055); err != nil {
+				f.Fatal(err)
+			}
+		}
+	}
+}
+
 // What the server may not read any more is not found any more, and comes back when it may.
 func TestPermissionsAreFollowed(t *testing.T) {
 	both(t, func(t *testing.T, db database) {
 		f := newTree(t)
-		for dir := f.dir; dir != "/"; dir = filepath.Dir(dir) { // the test's own directories are closed to others
-			if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o055 != 0o055 {
-				if err := os.Chmod(dir, info.Mode().Perm()|0o055); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		f.public()
 		f.write("a.md", "Apples.")
 		f.write("b.md", "Bananas.")
 		f.write("sub/c.md", "Cherries.")

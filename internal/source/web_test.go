@@ -250,7 +250,7 @@ func TestASiteIsFollowed(t *testing.T) {
 		if now := n.ended(src, 1); now.State.Error == nil || !strings.Contains(now.State.Error.Message, "404") {
 			t.Errorf("%+v", now.State.Error)
 		}
-		n.want("refunds", n.finds(n.me, store, "refunds"), "docs/refunds")
+		n.want("refunds: that it is not there may be said to who is not let in", n.finds(n.me, store, "refunds"), "")
 		if err := n.Delete(t.Context(), n.me, store, src.ID); err != nil {
 			t.Fatal(err)
 		}

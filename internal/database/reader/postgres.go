@@ -76,7 +76,7 @@ func (d *postgresDatabase) with(ctx context.Context, place room, within time.Dur
 	}()
 	conn, err := pgx.ConnectConfig(ctx, d.settings(within))
 	if err != nil {
-		return d.failed(ctx, within, err)
+		return d.unconnected(ctx, within, err)
 	}
 	defer func() {
 		lost = conn.IsClosed() && on.pid != 0 // it has not ended what it was told to end
@@ -94,6 +94,15 @@ func (d *postgresDatabase) with(ctx context.Context, place room, within time.Dur
 		return d.failed(ctx, within, err)
 	}
 	return nil
+}
+
+// unconnected tells why there is no connection. That the role is not let in is KindForbidden.
+func (d *postgresDatabase) unconnected(ctx context.Context, within time.Duration, err error) error {
+	const noLogin, noPrivilege = "28", "42501" // classes and codes of SQLSTATE; the latter: it may not connect to this database
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (strings.HasPrefix(e.Code, noLogin) || e.Code == noPrivilege) {
+		return stead.Errorf(stead.KindForbidden, "the database %s does not let its role in (SQLSTATE %s)", d.name, e.Code) // without the driver's words, which have its address
+	}
+	return d.failed(ctx, within, err)
 }
 
 // settings are those of a connection that is used for no longer than within.

@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,7 @@ import (
 
 type sqliteDatabase struct {
 	name    string
+	file    string
 	dsn     string
 	hidden  database.Hiding
 	asking  room    // statements of others
@@ -45,7 +48,7 @@ func openSQLite(c database.Config) (database.Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &sqliteDatabase{name: c.Name, dsn: dsn, hidden: c.Hidden, asking: make(room, MaxConns), telling: make(room, maxTelling), catalog: sql.OpenDB(connector{&sqlite.Driver{}, dsn})}
+	d := &sqliteDatabase{name: c.Name, file: c.DSN, dsn: dsn, hidden: c.Hidden, asking: make(room, MaxConns), telling: make(room, maxTelling), catalog: sql.OpenDB(connector{&sqlite.Driver{}, dsn})}
 	d.catalog.SetMaxIdleConns(0)
 	return d, nil
 }
@@ -251,6 +254,12 @@ func (d *sqliteDatabase) failed(ctx context.Context, within time.Duration, err e
 		return failures(d.name).Of(ctx, within, err, "")
 	}
 	switch e.Code() & primaryCode {
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		if f, err := os.Open(d.file); err == nil {
+			f.Close()
+		} else if errors.Is(err, fs.ErrPermission) {
+			return stead.Errorf(stead.KindForbidden, "the server may not read the file of the database %s", d.name)
+		}
 	case sqlite3.SQLITE_AUTH:
 		return failures(d.name).Of(ctx, within, err, "this statement does more than read the tables that are there, or reads what is hidden")
 	case sqlite3.SQLITE_TOOBIG:

@@ -1,13 +1,18 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"sync"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/source"
 )
 
 // fetched returns the copy of a repository with a URL, in which it has fetched a branch (a refspec).
@@ -27,6 +32,9 @@ func (r *Reader) fetched(ctx context.Context, repo Repository, refspec string) (
 		err = at.anew(ctx, repo.URL, refspec)
 	}
 	if err != nil && !errors.Is(err, errNoGit) {
+		if status := at.status(ctx, repo.URL); refuses(status) {
+			return at, source.Refused(stead.Errorf(stead.KindForbidden, "repository %q is not there for us (status %d): is its token one that may read it?", repo.Name, status))
+		}
 		err = stead.Wrap(stead.KindUnavailable, err, "repository %q can't be fetched", repo.Name)
 	}
 	return at, err
@@ -70,6 +78,44 @@ func (p place) anew(ctx context.Context, url, refspec string) error {
 func (p place) fetch(ctx context.Context, url, refspec string) error {
 	_, err := p.call(ctx, fetchTimeout, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options", url, refspec)
 	return err
+}
+
+// refuses reports the statuses by which hosts say that whoever asks may not, or that there is nothing: of what is private, most say the latter.
+func refuses(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
+		return true
+	}
+	return false
+}
+
+// recvStatus is a line of git's trace: the status that a host answers with.
+var recvStatus = regexp.MustCompile(`<= Recv header:? HTTP/[0-9.]+ ([0-9]{3})`)
+
+// status is what a host answers when it is asked for a repository: git's words do not say it reliably, its trace does. 0: it does not answer.
+func (p place) status(ctx context.Context, url string) int {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	copies := filepath.Dir(p.dir)
+	c := place{dir: copies, token: p.token}.command(ctx, "ls-remote", "--quiet", "--end-of-options", url, "HEAD")
+	c.Env = append(c.Env, "GIT_CEILING_DIRECTORIES="+filepath.Dir(copies), "GIT_TRACE_CURL=2", "GIT_TRACE_CURL_NO_DATA=1") // to stderr; secrets are left out
+	told := &trace{}
+	c.Stderr = told
+	_ = c.Run()
+	all := recvStatus.FindAllSubmatch(told.b.Bytes(), -1)
+	if len(all) == 0 {
+		return 0
+	}
+	status, _ := strconv.Atoi(string(all[len(all)-1][1])) // behind what a proxy says
+	return status
+}
+
+// trace keeps the beginning of a trace.
+type trace struct{ b bytes.Buffer }
+
+func (t *trace) Write(b []byte) (int, error) {
+	t.b.Write(b[:min(len(b), maxTraceBytes-t.b.Len())])
+	return len(b), nil
 }
 
 // copied is the last part of a branch's name in our copy.

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -42,6 +43,8 @@ const (
 	callTimeout  = time.Minute
 	// maxStderrBytes is how much of what git complains about is kept.
 	maxStderrBytes = 4 << 10
+	// maxTraceBytes is how much of a trace is kept.
+	maxTraceBytes = 256 << 10
 	// maxLineBytes is the longest line of a listing.
 	maxLineBytes = 64 << 10
 	// maxBranchBytes is the longest name of a branch.
@@ -106,6 +109,9 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 		return "", err
 	}
 	out, err := at.call(ctx, callTimeout, "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
+	if _, e := os.ReadDir(at.dir); errors.Is(e, fs.ErrPermission) {
+		return "", source.Refused(stead.Errorf(stead.KindForbidden, "the server may not read repository %q", repo.Name))
+	}
 	if err != nil {
 		return "", stead.Wrap(stead.KindUnavailable, err, "repository %q has no branch %.80q", repo.Name, w.Spec.Branch)
 	}

@@ -75,6 +75,9 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 		return "", err
 	}
 	listed, err := r.all.Resources(ctx, w.Project, w.Spec.Server)
+	if stead.KindOf(err) == stead.KindForbidden {
+		return "", source.Refused(err)
+	}
 	if err != nil {
 		return "", err
 	}

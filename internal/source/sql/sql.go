@@ -15,7 +15,7 @@
 //
 // Units and limits: those of packages source and database.
 //
-// Errors: KindUnavailable when the database can't be read: nothing is known then; of a table alone, when it can't be described (a view of what
+// Errors: source.Refused when the database does not let its role in; KindUnavailable when it can't be read: nothing is known then; of a table alone, when it can't be described (a view of what
 // is gone, a virtual table of a module that there is not): it says what it said. A table that is gone while it is read is
 // looked at the next time.
 package sql
@@ -72,10 +72,13 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 		return "", err
 	}
 	tables, err := g.Tables(ctx)
-	if err != nil {
-		return "", err
+	var views []view
+	if err == nil {
+		views, err = g.views(ctx, tables)
 	}
-	views, err := g.views(ctx, tables)
+	if stead.KindOf(err) == stead.KindForbidden {
+		return "", source.Refused(err)
+	}
 	if err != nil {
 		return "", err
 	}

@@ -169,7 +169,7 @@ func TestRightsAreFollowed(t *testing.T) {
 		t.Errorf("behind a revocation: %v %v", got, err)
 	}
 	exec("ALTER ROLE " + role + " NOLOGIN")
-	if _, err = met(t, r, spec); stead.KindOf(err) != stead.KindUnavailable {
+	if _, err = met(t, r, spec); stead.KindOf(err) != stead.KindForbidden || strings.Contains(err.Error(), role) {
 		t.Errorf("a role that may not log in: %v", err)
 	}
 }

@@ -33,6 +33,7 @@ type crawl struct {
 	inARow   int // pages that were away
 	begun    int // start pages that were read
 	failed   error
+	refusals int // start pages that the site does not let us read
 }
 
 // item is a page that is to be asked for.
@@ -93,7 +94,11 @@ func (c *crawl) run(ctx context.Context) error {
 		}
 	}
 	if c.begun == 0 {
-		return cmp.Or(c.failed, error(stead.Errorf(stead.KindUnavailable, "no start page can be read")))
+		err := cmp.Or(c.failed, error(stead.Errorf(stead.KindUnavailable, "no start page can be read")))
+		if c.refusals == starts {
+			err = source.Refused(err)
+		}
+		return err
 	}
 	if err := c.sitemaps(ctx); err != nil {
 		return err
@@ -249,8 +254,11 @@ func (c *crawl) missed(it item, at *url.URL, start bool, err error) error {
 	if start && c.failed == nil {
 		c.failed = err
 	}
+	if start && stead.KindOf(err) == stead.KindForbidden {
+		c.refusals++
+	}
 	if start && c.begun == 0 && len(c.site.URLs) == 1 {
-		return err // of the source as a whole
+		return nil // of the source as a whole: run says so
 	}
 	return c.walk.Visit(source.Document{Path: path, URI: at.String(), Err: err})
 }

@@ -47,7 +47,7 @@ func newClient(wire http.RoundTripper, l *link) *http.Client {
 		wire = &bearer{wire: wire, credential: c, denied: &l.denied}
 	}
 	return &http.Client{
-		Transport:     &edge{wire: wire, headers: l.target.headers, life: l.wire},
+		Transport:     &edge{wire: wire, headers: l.target.headers, life: l.wire, refused: &l.refused},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -57,6 +57,7 @@ type edge struct {
 	wire    http.RoundTripper
 	headers map[string]string
 	life    context.Context
+	refused *atomic.Int64 // see link
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -81,6 +82,9 @@ func (e *edge) RoundTrip(r *http.Request) (*http.Response, error) {
 			return noStream(r), nil
 		}
 		return nil, err
+	}
+	if s := response.StatusCode; refuses(s) {
+		e.refused.Store(int64(s))
 	}
 	if f, ok := r.Context().Value(flightKey{}).(*flight); ok {
 		f.sent.Store(true)
@@ -165,6 +169,11 @@ func (f *flight) attach(ctx context.Context) context.Context {
 func (f *flight) refused() bool {
 	s := f.status.Load()
 	return s != 0 && s != http.StatusOK && s != http.StatusBadRequest
+}
+
+// refuses reports the statuses by which a server says that whoever asks may not.
+func refuses(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
 // forgotten reports that the server does not know the session any more.

@@ -49,6 +49,8 @@ type link struct {
 	gone   atomic.Bool // the server said that it does not know this session
 	denied denial      // of a request that belongs to no call
 
+	refused atomic.Int64 // the status of the last answer that says that we may not ask; 0: there was none
+
 	progressMu sync.Mutex
 	progress   map[string]func(string) // progress token → who is told
 
@@ -89,7 +91,11 @@ func (m *Manager) connect(to target) (*link, error) {
 		if denied := l.denied.last(); denied != nil {
 			return nil, denied
 		}
-		return nil, fmt.Errorf("connect to tool server %s: %w", quoted(to.label), bare(err))
+		err = bare(err)
+		if s := l.refused.Load(); s != 0 {
+			err = turnedAway{int(s), err}
+		}
+		return nil, fmt.Errorf("connect to tool server %s: %w", quoted(to.label), err)
 	}
 	l.session = session
 	l.hear()

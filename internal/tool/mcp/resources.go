@@ -2,6 +2,8 @@ package mcp
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -36,7 +38,7 @@ func (m *Manager) readers(ctx context.Context, project stead.ProjectID, label st
 	defer cancel()
 	l, err := m.connected(ctx, to)
 	if err != nil {
-		return nil, to, to.unavailable(err)
+		return nil, to, to.unread(err)
 	}
 	if r := l.session.InitializeResult(); r == nil || r.Capabilities == nil || r.Capabilities.Resources == nil {
 		m.release(l)
@@ -64,10 +66,10 @@ func (m *Manager) Resources(ctx context.Context, project stead.ProjectID, label 
 	for cursor := ""; ; {
 		page, err := l.resources(ctx, m.config.ConnectTimeout, cursor)
 		if err != nil {
-			if l.gone.Load() {
+			if _, away := errors.AsType[turnedAway](err); away || l.gone.Load() {
 				m.drop(l, err)
 			}
-			return nil, to.unavailable(err)
+			return nil, to.unread(err)
 		}
 		for _, r := range page.Resources {
 			if r == nil || r.URI == "" || len(r.URI) > tool.MaxResourceURIBytes {
@@ -99,7 +101,7 @@ func (l *link) resources(ctx context.Context, within time.Duration, cursor strin
 	f := &flight{}
 	page, err := l.session.ListResources(f.attach(ctx), &sdk.ListResourcesParams{Cursor: cursor})
 	if err != nil {
-		return nil, l.unlisted(f, err)
+		return nil, f.turned(l.unlisted(f, err))
 	}
 	l.hear()
 	return page, nil
@@ -146,5 +148,29 @@ func (m *Manager) unread(l *link, to target, f *flight, err error) error {
 	case unreadable(err):
 		return stead.Errorf(stead.KindInvalid, "what the tool server %s says of it can't be read", quoted(to.label))
 	}
-	return to.unavailable(err)
+	return to.unread(f.turned(err))
+}
+
+// turnedAway is the error of a server that says that we may not ask.
+type turnedAway struct {
+	status int
+	error
+}
+
+func (t turnedAway) Unwrap() error { return t.error }
+
+// turned says so of a request, where that is why it failed.
+func (f *flight) turned(err error) error {
+	if s := int(f.status.Load()); refuses(s) {
+		return turnedAway{s, err}
+	}
+	return err
+}
+
+// unread is the error of resources: KindForbidden where the server refuses them, else as unavailable has it.
+func (t target) unread(err error) error {
+	if away, ok := errors.AsType[turnedAway](err); ok {
+		return &stead.Error{Kind: stead.KindForbidden, Code: "tool_server_refused", Message: fmt.Sprintf("the tool server %s does not let us read it (status %d)", quoted(t.label), away.status), Err: bare(err)}
+	}
+	return t.unavailable(err)
 }
