@@ -53,6 +53,11 @@ func (a *app) eraseCmd() *cobra.Command {
 				if e, err = c.Erasure(cmd.Context(), id); err != nil {
 					return err
 				}
+				if e.Status == erasure.Held {
+					held := stead.Errorf(stead.KindForbidden, "the erasure %s is held: %s", id, e.Problem)
+					held.Hint = "It goes on by itself once policies let it. Wait for its certificate then: stead erase --erasure " + id
+					return held
+				}
 				if e.Status != erasure.Completed {
 					select {
 					case <-cmd.Context().Done():

@@ -15,19 +15,19 @@ import (
 func unshow(run func() *runner.Runner) memory.Unshow {
 	return func(ctx context.Context, u memory.Unshowing) (time.Duration, error) {
 		key := stead.SessionKey{Project: u.Project, Session: u.Session}
-		return run().Unshow(ctx, key, stead.Seq(u.Since), memoryNames(u.Refs))
+		return run().Unshow(ctx, key, u.By, stead.Seq(u.Since), memoryNames(u.Refs))
 	}
 }
 
 // unshown does so for an erasure, and says what was taken out by now.
 func unshown(ctx context.Context, run *runner.Runner, memories *memory.Service, ask erasure.Unshowing) (erasure.Unshown, error) {
 	out := erasure.Unshown{Left: map[string]int{}}
-	caused, err := memories.UnshowFor(ctx, ask.By.Project, ask.Erasure, ask.Most)
+	caused, err := memories.UnshowFor(ctx, ask.By, ask.Erasure, ask.Most)
 	if err != nil {
 		return out, err
 	}
 	for why, n := range caused.Left {
-		out.Left[string(why)] = n
+		out.Left[reason(why)] = n
 	}
 	if len(out.Left) > 0 {
 		return out, nil
@@ -46,11 +46,19 @@ func unshown(ctx context.Context, run *runner.Runner, memories *memory.Service, 
 		case kind == stead.KindConflict:
 			out.Left[string(memory.WhyInUse)]++
 		case kind == stead.KindForbidden:
-			out.Left[string(memory.WhyKept)]++
+			out.Left[erasure.Kept]++
 		case err != nil && kind != stead.KindNotFound:
 			return out, err
 		}
 		out.Items = append(out.Items, items...)
 	}
 	return out, nil
+}
+
+// reason is why something is left, as erasures have it.
+func reason(why memory.Why) string {
+	if why == memory.WhyKept {
+		return erasure.Kept
+	}
+	return string(why)
 }

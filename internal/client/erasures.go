@@ -10,7 +10,7 @@ import (
 // Erasure is the removal of all that there is of a session or of a user.
 type Erasure struct {
 	ID     string `json:"id"`
-	Status string `json:"status"` // "running" or "completed"
+	Status string `json:"status"` // "running", "held" or "completed"
 	Erased struct {
 		Sessions int64 `json:"sessions"`
 		Events   int64 `json:"events"`

@@ -69,6 +69,8 @@ type Subject struct {
 const (
 	Running   = "running"
 	Completed = "completed"
+	// Held is what State says of one that is Running, and has nothing left to do but what policies refuse.
+	Held = "held"
 )
 
 // Erasure is one, as it stands.
@@ -104,6 +106,8 @@ type Erasure struct {
 	Gone []stead.SessionID `json:"gone,omitempty"`
 	// Counted: what was taken out of sessions that were shown it is in So.
 	Counted bool `json:"counted,omitempty"`
+	// Held: all that is left of it stands in sessions that policies keep.
+	Held bool `json:"held,omitempty"`
 	// Approved is what was approved of the request: what is done behind it, or on another node, is done under that.
 	Approved approval.Grants `json:"approved,omitempty"`
 
@@ -111,8 +115,17 @@ type Erasure struct {
 	created int64
 	saved   time.Time // when another node was told last that it is this one's
 	marked  bool      // it waits for a purge, and a mark says so
-	later   bool      // it waits for sessions that are in use
-	awaited bool      // somebody waits for its end
+	// later is when it is gone on with: it waits for sessions that are in use, or that a policy keeps; 0: it does not
+	later   time.Duration
+	awaited bool // somebody waits for its end
+}
+
+// State is what people are told of how it stands.
+func (e Erasure) State() string {
+	if e.Status == Running && e.Held {
+		return Held
+	}
+	return e.Status
 }
 
 // Sessions is what the service needs of sessions.
@@ -452,8 +465,8 @@ func (s *Service) document(e *Erasure) (document.Document, error) {
 	switch {
 	case e.Status == Running && e.marked:
 		d.ExpiresAt = now.Add(purgeWithin).UnixMilli() // when somebody looks whether the mark is still there
-	case e.Status == Running && e.later:
-		d.ExpiresAt = now.Add(laterWait).UnixMilli()
+	case e.Status == Running && e.later > 0:
+		d.ExpiresAt = now.Add(e.later).UnixMilli()
 	case e.Status == Running:
 		d.ExpiresAt = now.Add(holdFor).UnixMilli() // when another node may go on
 	}

@@ -39,6 +39,7 @@ type world struct {
 	entries      []string // memories of a scope
 	shown        bool     // a session was shown some of it, and still has it
 	inUse        bool     // that session is
+	kept         bool     // by a policy
 	makers       int      // sources that name the user as their maker
 	files        []file.File
 	texts        [][2]string // what was written into audit records: the session and the person that each is about
@@ -271,6 +272,10 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 		Because: func(ctx context.Context, _ string) context.Context { return ctx },
 		Unshow: func(_ context.Context, ask erasure.Unshowing) (out erasure.Unshown, err error) {
 			err = w.step(func() error {
+				if w.kept {
+					out.Left = map[string]int{erasure.Kept: 1}
+					return nil
+				}
 				if w.inUse {
 					out.Left = map[string]int{"in use": 1}
 					return nil

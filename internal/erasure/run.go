@@ -104,7 +104,7 @@ func (s *Service) resume(ctx context.Context, e *Erasure) error {
 		s.cfg.Log.Info("an erasure waits", "erasure", e.ID, "for", waits.why)
 		return nil
 	}
-	e.Problem = message(err)
+	e.Problem, e.Held = message(err), false
 	if saved := s.save(ctx, e); saved != nil {
 		return saved
 	}

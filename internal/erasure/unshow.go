@@ -12,8 +12,11 @@ import (
 )
 
 const (
-	// laterWait is when an erasure is gone on with that waits for sessions that are in use.
+	// laterWait is when an erasure is gone on with that waits for sessions that are in use: the later, the longer it has waited, up to lateWait.
 	laterWait = 10 * time.Second
+	lateWait  = 5 * time.Minute
+	// heldWait is when policies are asked again that keep all of the sessions that are left.
+	heldWait = time.Hour
 	// unshowAtOnce is of how many sessions it is taken out in one step, and unshowAwaited while somebody waits.
 	unshowAtOnce  = 500
 	unshowAwaited = 8
@@ -24,6 +27,9 @@ type Unshown struct {
 	Items []session.Redaction // of which it was taken out, session by session
 	Left  map[string]int      // in how many sessions it still stands, by why: see memory.Why
 }
+
+// Kept is why it stands in sessions that a policy keeps; other reasons are for people alone.
+const Kept = "kept by a policy"
 
 // Unshowing asks for that.
 type Unshowing struct {
@@ -57,9 +63,15 @@ func (s *Service) unshow(ctx context.Context, e *Erasure) error {
 			why = append(why, fmt.Sprintf("%d that are %s", n, what))
 		}
 		slices.Sort(why)
-		e.Problem, e.later = "what was erased still stands in sessions that were shown it: "+strings.Join(why, ", "), true
+		e.Problem = "what was erased still stands in sessions that were shown it: " + strings.Join(why, ", ")
+		e.Held = done.Left[Kept] > 0 && len(done.Left) == 1
+		waited := s.cfg.Now().Sub(time.UnixMilli(e.So.RequestedAt))
+		if e.later = min(max(waited/4, laterWait), lateWait); e.Held {
+			e.later = heldWait
+			e.Problem += " (session.delete is refused to this server and to who erases: it is asked again every hour)"
+		}
 		err := s.save(ctx, e)
-		if e.later = false; err != nil {
+		if e.later = 0; err != nil {
 			return err
 		}
 		return &waiting{e.Problem}
@@ -67,6 +79,6 @@ func (s *Service) unshow(ctx context.Context, e *Erasure) error {
 	if err := e.So.addShown(done.Items); err != nil {
 		return err
 	}
-	e.Counted, e.Problem = true, ""
+	e.Counted, e.Held, e.Problem = true, false, ""
 	return s.save(ctx, e)
 }

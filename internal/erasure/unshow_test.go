@@ -56,6 +56,41 @@ func TestAnErasureWaitsForSessionsThatAreInUse(t *testing.T) {
 	}
 }
 
+// TestAnErasureIsHeldByPolicies: what policies keep in sessions is no work under way: the erasure says that it is held, and why, looks again after an hour and not before,
+// and goes on when they let it.
+func TestAnErasureIsHeldByPolicies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.purges, w.kept, w.entries = true, true, w.entries[:1]
+		s, key := w.service(t)
+		req := erasure.Request{Subject: erasure.Subject{Kind: erasure.OfMemory, ID: "m/a"}}
+		if _, err := s.Begin(t.Context(), ada, req); err != nil {
+			t.Fatal(err)
+		}
+		want := func(when, state, problem string) erasure.Erasure {
+			t.Helper()
+			if err := round(t, s); err != nil {
+				t.Fatal(err)
+			}
+			e := only(t, s)
+			if e.State() != state || !strings.Contains(e.Problem, problem) || problem == "" && e.Problem != "" {
+				t.Errorf("%s: it is %s: %s", when, e.State(), e.Problem)
+			}
+			return e
+		}
+		want("kept", erasure.Held, "1 that are kept by a policy (session.delete")
+		w.kept = false
+		w.now = w.now.Add(59 * time.Minute)
+		want("within the hour", erasure.Held, "kept by a policy")
+		w.now = w.now.Add(2 * time.Minute)
+		w.inUse = true
+		want("in use", erasure.Running, "1 that are in use")
+		w.inUse = false
+		w.now = w.now.Add(time.Hour)
+		w.complete(t, "let go", want("let go", erasure.Completed, ""), key, req, []string{"m/a"})
+	})
+}
+
 // TestWhoMayHaveAnswersErased: those who may delete sessions of others, and not of an item.
 func TestWhoMayHaveAnswersErased(t *testing.T) {
 	s, _ := newWorld().service(t)

@@ -18,12 +18,13 @@ import (
 type Unshowing struct {
 	Project stead.ProjectID
 	Session stead.SessionID
-	Since   int64 // the session's last event when it was shown the first of them
+	By      stead.Principal // who erases what is taken out; the zero one: nobody has asked for that
+	Since   int64           // the session's last event when it was shown the first of them
 	Refs    []Ref
 }
 
 // Unshow takes it out; doing so again changes nothing. later is when bytes that stand beside the journal will be old enough to be
-// removed; 0: there are none. KindConflict: the session is in use; KindForbidden: a policy keeps it; KindNotFound: it is not there.
+// removed; 0: there are none. KindConflict: the session is in use; KindForbidden: a policy keeps it, from who erases too; KindNotFound: it is not there.
 type Unshow func(ctx context.Context, u Unshowing) (later time.Duration, err error)
 
 const (
@@ -82,7 +83,7 @@ func (s *Service) Unshow(ctx context.Context) error {
 		if err != nil || len(due) == 0 {
 			return err
 		}
-		if _, err := s.unshowAll(ctx, bySession(due)); err != nil {
+		if _, err := s.unshowAll(ctx, stead.Principal{}, bySession(due)); err != nil {
 			return err // what failed is due later
 		}
 	}
@@ -107,10 +108,10 @@ const (
 	WhyLater  Why = "not looked through yet"
 )
 
-// UnshowFor takes out of the journals of at most so many sessions what is left in them of what was forgotten for an erasure, and says of
+// UnshowFor takes out of the journals of at most so many sessions what is left in them of what was forgotten for somebody's erasure, and says of
 // all that was how it stands.
-func (s *Service) UnshowFor(ctx context.Context, project stead.ProjectID, cause string, most int) (Caused, error) {
-	out := Caused{Left: map[Why]int{}}
+func (s *Service) UnshowFor(ctx context.Context, by stead.Principal, cause string, most int) (Caused, error) {
+	out, project := Caused{Left: map[Why]int{}}, by.Project
 	if s.cfg.Unshow == nil {
 		return out, nil
 	}
@@ -134,7 +135,7 @@ func (s *Service) UnshowFor(ctx context.Context, project stead.ProjectID, cause 
 		out.Left[WhyLater], left = later, left[:most]
 		s.wakeUnshow() // which goes on with them
 	}
-	why, err := s.unshowAll(ctx, left)
+	why, err := s.unshowAll(ctx, by, left)
 	if err != nil && len(why) == 0 {
 		return out, err
 	}
@@ -148,10 +149,11 @@ func (s *Service) UnshowFor(ctx context.Context, project stead.ProjectID, cause 
 }
 
 // unshowAll does so with what is given, session by session, and says where and why it could not. A session that fails holds up no other.
-func (s *Service) unshowAll(ctx context.Context, sessions [][]Showing) (left map[stead.SessionID]Why, failed error) {
+func (s *Service) unshowAll(ctx context.Context, by stead.Principal, sessions [][]Showing) (left map[stead.SessionID]Why, failed error) {
 	left = map[stead.SessionID]Why{}
 	for _, of := range sessions {
 		u := unshowing(of)
+		u.By = by
 		later, err := s.cfg.Unshow(ctx, u)
 		if ctx.Err() != nil {
 			return left, err

@@ -48,7 +48,7 @@ type wireErasure struct {
 
 func (s *server) wireErasureOf(e erasure.Erasure) wireErasure {
 	w := wireErasure{
-		ID: e.ID, Object: "erasure", Status: e.Status, Forks: e.So.Forks, Answers: e.So.Answers, RequestedBy: e.So.By.ID, CreatedAt: e.So.RequestedAt / 1000, Erased: e.So.Erased,
+		ID: e.ID, Object: "erasure", Status: e.State(), Forks: e.So.Forks, Answers: e.So.Answers, RequestedBy: e.So.By.ID, CreatedAt: e.So.RequestedAt / 1000, Erased: e.So.Erased,
 		Problem: known(e.Problem), Certificate: known(e.Certificate), SHA256: known(e.SHA256), Verifier: s.Erasures.Verifier().String(),
 	}
 	switch e.So.Subject.Kind {

@@ -101,19 +101,19 @@ func shownIsTakenOut(f *serviceFixture) {
 	gone("erasure_2", first)
 	gone("", second)
 	u.say = func() (time.Duration, error) { return 0, stead.Errorf(stead.KindConflict, "in use") }
-	caused, err := n.UnshowFor(f.ctx, f.me.Project, "erasure_2", 10)
+	caused, err := n.UnshowFor(f.ctx, f.me, "erasure_2", 10)
 	if err != nil || len(caused.Shown) != 2 || caused.Left[memory.WhyInUse] != 1 {
 		f.Errorf("the erasure finds %+v, %v", caused, err)
 	}
-	if caused, err = n.UnshowFor(f.ctx, f.me.Project, "erasure_2", 0); err != nil || caused.Left[memory.WhyLater] != 1 {
+	if caused, err = n.UnshowFor(f.ctx, f.me, "erasure_2", 0); err != nil || caused.Left[memory.WhyLater] != 1 {
 		f.Errorf("of no session it finds %+v, %v", caused, err)
 	}
 	u.say = func() (time.Duration, error) { return 0, nil }
-	caused, err = n.UnshowFor(f.ctx, f.me.Project, "erasure_2", 10)
+	caused, err = n.UnshowFor(f.ctx, f.me, "erasure_2", 10)
 	if err != nil || len(caused.Shown) != 2 || len(caused.Left) != 0 || len(caused.Shown[0].Refs) != 1 {
 		f.Errorf("in the end the erasure finds %+v, %v", caused, err)
 	}
-	if caused, err = n.UnshowFor(f.ctx, f.me.Project, "erasure_1", 10); err != nil || len(caused.Shown) != 2 || len(caused.Left) != 0 {
+	if caused, err = n.UnshowFor(f.ctx, f.me, "erasure_1", 10); err != nil || len(caused.Shown) != 2 || len(caused.Left) != 0 {
 		f.Errorf("the other one finds %+v, %v", caused, err)
 	}
 	// Of very many a page follows the other.
