@@ -67,9 +67,10 @@ type saidItem struct {
 
 // saidPass is what one look through a journal finds.
 type saidPass struct {
-	items   []*saidItem
-	changes []journal.Change
-	young   int64
+	items     []*saidItem
+	redactors []*session.Redactor // of each
+	changes   []journal.Change
+	young     int64
 }
 
 // saidSince looks through the journal, in which it changes nothing.
@@ -87,6 +88,7 @@ func (r *Runner) saidSince(ctx context.Context, key stead.SessionKey, since stea
 		if redactor, ok := session.NewRedactor(key.Session, it, put); ok {
 			one := &saidItem{redactor: redactor}
 			pass.items, byID[it.ItemID()] = append(pass.items, one), one
+			pass.redactors = append(pass.redactors, redactor)
 		}
 	}
 	err := r.eachEvent(ctx, key, func(e stead.Event) error {
@@ -125,22 +127,15 @@ func (s *saidPass) record(id stead.SessionID, e stead.Event, byID map[string]*sa
 }
 
 func (s *saidPass) look(e stead.Event) error {
-	was := e
-	for _, it := range s.items {
-		next, err := it.redactor.Next(e)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(next.Data, e.Data) {
-			it.changed = append(it.changed, session.RedactedEvent{Seq: e.Seq, Bytes: len(was.Data)})
-			it.blobs += len(unnamedBy(e.Data, next.Data))
-		}
-		e = next
+	next, err := session.RedactAll(e, s.redactors, func(item int, was, is []byte) {
+		it := s.items[item]
+		it.changed = append(it.changed, session.RedactedEvent{Seq: e.Seq, Bytes: len(e.Data)})
+		it.blobs += len(unnamedBy(was, is))
+	})
+	if err == nil && !bytes.Equal(next.Data, e.Data) {
+		s.changes = append(s.changes, journal.Change{Seq: e.Seq, Old: e.Data, New: next.Data})
 	}
-	if !bytes.Equal(e.Data, was.Data) {
-		s.changes = append(s.changes, journal.Change{Seq: e.Seq, Old: was.Data, New: e.Data})
-	}
-	return nil
+	return err
 }
 
 // note says what was done, an item each: of those that are changed, and of those of which nothing is on record.

@@ -131,60 +131,70 @@ func (r *Redactor) Next(e stead.Event) (stead.Event, error) {
 }
 
 func (r *Redactor) next(e stead.Event) (stead.Event, error) {
+	p, err := opened(e)
+	if err != nil || !r.look(e, p) {
+		return e, err
+	}
+	return p.event(e)
+}
+
+// look takes what the item said out of an event, which is opened; nil: it is of a kind that says nothing. false: there is nothing of it in it.
+func (r *Redactor) look(e stead.Event, p payload) bool {
 	if e.Seq == r.seq && r.from == 0 {
 		r.thread, r.from = e.Thread, e.Seq
 	}
-	switch e.Kind {
-	case KindInputMessage:
-		return change(e, func(p *Message) bool { return r.message(e.Seq, p) })
-	case KindInputItems:
-		return change(e, func(p *ItemsInput) bool {
-			return e.Seq == r.seq && r.given(p.Items) && r.findings(p.Guardrails)
-		})
-	case KindModelStreamed:
-		return change(e, r.streamed)
-	case KindModelReplied:
-		return change(e, r.replied)
-	case KindContextCompacted:
-		return change(e, func(p *ContextCompacted) bool {
-			if p.Upto < r.seq || p.Redacted {
-				return false
-			}
-			p.Summary, p.Redacted = stead.Text{}, true
-			return true
-		})
-	case KindMemoryRecalled:
-		return change(e, func(p *MemoryRecalled) bool { return e.Seq == r.seq && r.recalled(p) })
-	case KindMemoryExtracted:
-		return change(e, r.extracted)
-	case KindToolsListed:
-		return change(e, func(p *ToolsListed) bool { return e.Seq == r.seq && r.listed(p) })
-	case KindSubagentCreated:
-		return change(e, func(p *SubagentCreated) bool {
-			if !r.gives(p.CallID) {
-				return false
-			}
-			p.Task = r.content(p.Task)
-			return true
-		})
-	case KindSubagentInput:
-		return change(e, func(p *SubagentInput) bool {
-			if !r.gives(p.CallID) {
-				return false
-			}
-			p.Content = r.content(p.Content)
-			return true
-		})
-	case KindSubagentAnswered:
-		return change(e, func(p *SubagentAnswered) bool { return r.answered(e.Seq, p) })
-	case KindModelFailed:
-		return change(e, func(p *ModelFailed) bool { return r.inTurn(e) && r.failure(&p.Error) })
-	case KindTurnFailed:
-		return change(e, func(p *TurnEnded) bool { return r.ends(e) && r.failure(p.Error) })
-	case KindTurnCompleted, KindTurnCancelled:
-		r.ends(e)
+	if p == nil {
+		if e.Kind == KindTurnCompleted || e.Kind == KindTurnCancelled {
+			r.ends(e)
+		}
+		return false
 	}
-	return r.called(e)
+	switch p := p.says().(type) {
+	case *Message:
+		return r.message(e.Seq, p)
+	case *ItemsInput:
+		return e.Seq == r.seq && r.given(p.Items) && r.findings(p.Guardrails)
+	case *ModelStreamed:
+		return r.streamed(p)
+	case *ModelReplied:
+		return r.replied(p)
+	case *ContextCompacted:
+		if p.Upto < r.seq || p.Redacted {
+			return false
+		}
+		p.Summary, p.Redacted = stead.Text{}, true
+		return true
+	case *MemoryRecalled:
+		return e.Seq == r.seq && r.recalled(p)
+	case *MemoryExtracted:
+		return r.extracted(p)
+	case *ToolsListed:
+		return e.Seq == r.seq && r.listed(p)
+	case *SubagentCreated:
+		if !r.gives(p.CallID) {
+			return false
+		}
+		p.Task = r.content(p.Task)
+		return true
+	case *SubagentInput:
+		if !r.gives(p.CallID) {
+			return false
+		}
+		p.Content = r.content(p.Content)
+		return true
+	case *SubagentAnswered:
+		return r.answered(e.Seq, p)
+	case *ModelFailed:
+		return r.inTurn(e) && r.failure(&p.Error)
+	case *TurnEnded:
+		return r.ends(e) && r.failure(p.Error)
+	case *EnvironmentConnected:
+		return r.commanded(e.Seq) && p.Reset.redact()
+	case *EnvironmentCheckpointed:
+		return r.commanded(e.Seq) && redactAll(p.Background)
+	default:
+		return r.called(e, p)
+	}
 }
 
 // inTurn reports whether an event is of the turn of a subagent in which the item stands, and comes behind it.
@@ -223,16 +233,6 @@ func (r *Redactor) answered(seq stead.Seq, p *SubagentAnswered) (changed bool) {
 		p.Content, changed = r.content(p.Content), true
 	}
 	return changed
-}
-
-// change is edit for what may have nothing to change.
-func change[T any](e stead.Event, do func(*T) bool) (stead.Event, error) {
-	changed := false
-	out, err := edit(e, func(p *T) { changed = do(p) })
-	if err != nil || !changed {
-		return e, err
-	}
-	return out, nil
 }
 
 func (r *Redactor) message(seq stead.Seq, p *Message) (changed bool) {

@@ -10,7 +10,7 @@ import (
 )
 
 // called redacts what became of a call. A function's output is an item of its own; any other call's is part of the call.
-func (r *Redactor) called(e stead.Event) (stead.Event, error) {
+func (r *Redactor) called(e stead.Event, p any) bool {
 	asked, told := r.named.Prefix != outputPrefix, r.named.Prefix != functionPrefix
 	ours := func(callID string) bool {
 		if r.named.Prefix == outputPrefix {
@@ -18,93 +18,70 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 		}
 		return callID != "" && callID == r.callID && e.Seq > r.seq && !r.over
 	}
-	switch e.Kind {
-	case KindToolRequested:
-		return change(e, func(p *ToolRequested) bool {
-			if !asked || e.Seq != r.seq {
-				return false
-			}
-			r.callID, p.Arguments, p.Tool = p.CallID, redactedJSON(p.Arguments), r.toolCall(p.Tool)
-			return r.findings(p.Guardrails)
-		})
-	case KindInputEdit:
-		return change(e, func(p *ApprovalEdit) bool {
-			if !asked || !ours(p.CallID) {
-				return false
-			}
-			p.Arguments, p.Digest = redactedJSON(p.Arguments), "" // which could be found by trying
-			p.Ask = r.ask(p.Ask)
-			r.reason(&p.Reason)
-			return r.findings(p.Guardrails)
-		})
-	case KindInputApproval:
-		return change(e, func(p *ApprovalResult) (changed bool) {
-			if !ours(p.CallID) {
-				return false
-			}
-			if told || p.Decision == DecisionApprove { // why a function was not called is its output
-				changed = r.reason(&p.Reason)
-			}
-			if asked && p.Digest != "" {
-				p.Digest, changed = "", true
-			}
-			return changed
-		})
-	case KindInputDelegate:
-		return change(e, func(p *ApprovalDelegated) bool { return asked && ours(p.CallID) && r.reason(&p.Reason) })
-	case KindEffectHeld:
-		return e, r.within(e, ours)
-	case KindInputEffect:
-		return change(e, func(p *EffectResult) bool { return slices.Contains(r.held, p.Asked) && r.reason(&p.Reason) })
-	case KindToolHeld:
-		return change(e, func(p *ToolHeld) bool { return asked && ours(p.CallID) && r.decided(&p.Decision) })
-	case KindToolRequired:
-		return change(e, func(p *ToolRequired) bool { return asked && ours(p.CallID) && r.decided(&p.Decision) })
-	case KindToolCalled:
-		return change(e, func(p *ToolCalled) bool { return asked && ours(p.CallID) && r.decided(&p.Decision) })
-	case KindEnvironmentConnected:
-		return change(e, func(p *EnvironmentConnected) bool { return r.commanded(e.Seq) && p.Reset.redact() })
-	case KindEnvironmentCheckpointed:
-		return change(e, func(p *EnvironmentCheckpointed) bool { return r.commanded(e.Seq) && redactAll(p.Background) })
+	switch p := p.(type) {
+	case *ToolRequested:
+		if !asked || e.Seq != r.seq {
+			return false
+		}
+		r.callID, p.Arguments, p.Tool = p.CallID, redactedJSON(p.Arguments), r.toolCall(p.Tool)
+		return r.findings(p.Guardrails)
+	case *ApprovalEdit:
+		if !asked || !ours(p.CallID) {
+			return false
+		}
+		p.Arguments, p.Digest = redactedJSON(p.Arguments), "" // which could be found by trying
+		p.Ask = r.ask(p.Ask)
+		r.reason(&p.Reason)
+		return r.findings(p.Guardrails)
+	case *ApprovalResult:
+		return ours(p.CallID) && r.approval(p)
+	case *ApprovalDelegated:
+		return asked && ours(p.CallID) && r.reason(&p.Reason)
+	case *EffectHeld:
+		if call, of := strings.CutPrefix(p.Within, WithinCall("")); of && ours(call) { // somebody may say why it is not to be
+			r.held = append(r.held, e.Seq)
+		}
+	case *EffectResult:
+		return slices.Contains(r.held, p.Asked) && r.reason(&p.Reason)
+	case *ToolHeld:
+		return asked && ours(p.CallID) && r.decided(&p.Decision)
+	case *ToolRequired:
+		return asked && ours(p.CallID) && r.decided(&p.Decision)
+	case *ToolCalled:
+		return asked && ours(p.CallID) && r.decided(&p.Decision)
+	case *ToolResult:
+		return told && ours(p.CallID) && r.told(p.Output, &p.Error, p.Guardrails)
+	case *OutcomeResult:
+		return told && ours(p.CallID) && r.told(p.Output, nil, p.Guardrails)
+	case *ToolReturned:
+		return told && ours(p.CallID) && r.returned(p)
+	case *ToolLost:
+		return told && ours(p.CallID) && r.reason(&p.Reason)
+	case *ToolStreamed:
+		if !told || !ours(p.CallID) || p.Text == "" {
+			return false
+		}
+		p.Text = r.run(p.Text)
+		return true
 	}
-	if !told {
-		return e, nil
-	}
-	switch e.Kind {
-	case KindInputToolResult:
-		return change(e, func(p *ToolResult) bool { return ours(p.CallID) && r.told(p.Output, &p.Error, p.Guardrails) })
-	case KindInputOutcome:
-		return change(e, func(p *OutcomeResult) bool { return ours(p.CallID) && r.told(p.Output, nil, p.Guardrails) })
-	case KindToolReturned:
-		return change(e, func(p *ToolReturned) bool {
-			if !ours(p.CallID) {
-				return false
-			}
-			r.decided(p.Decision)
-			p.Mounted.redact()
-			return r.told(p.Output, &p.Error, p.Guardrails)
-		})
-	case KindToolLost:
-		return change(e, func(p *ToolLost) bool { return ours(p.CallID) && r.reason(&p.Reason) })
-	case KindToolStreamed:
-		return change(e, func(p *ToolStreamed) bool {
-			if !ours(p.CallID) || p.Text == "" {
-				return false
-			}
-			p.Text = r.run(p.Text)
-			return true
-		})
-	}
-	return e, nil
+	return false
 }
 
-// within notes a question about an effect of the call: somebody may say why it is not to be.
-func (r *Redactor) within(e stead.Event, ours func(callID string) bool) error {
-	p, err := Decode[EffectHeld](e)
-	if call, of := strings.CutPrefix(p.Within, WithinCall("")); err == nil && of && ours(call) {
-		r.held = append(r.held, e.Seq)
+// approval: why a function was not called is its output.
+func (r *Redactor) approval(p *ApprovalResult) (changed bool) {
+	if r.named.Prefix != functionPrefix || p.Decision == DecisionApprove {
+		changed = r.reason(&p.Reason)
 	}
-	return err
+	if r.named.Prefix != outputPrefix && p.Digest != "" {
+		p.Digest, changed = "", true
+	}
+	return changed
+}
+
+func (r *Redactor) returned(p *ToolReturned) bool {
+	r.decided(p.Decision)
+	p.Mounted.redact()
+	return r.told(p.Output, &p.Error, p.Guardrails)
 }
 
 // commanded reports whether an event may name a command that is redacted. Which of those that it names is not known: none stays.
@@ -128,11 +105,12 @@ func (m *Mounted) redact() {
 	}
 }
 
-func redactAll(texts []string) bool {
+func redactAll(texts []string) (changed bool) {
 	for i := range texts {
+		changed = changed || texts[i] != redactedWord
 		texts[i] = redactedWord
 	}
-	return len(texts) > 0
+	return changed
 }
 
 // toolCall is how a call is executed, without what it was asked for.

@@ -129,7 +129,7 @@ func isCall(it session.Item) bool {
 const secretOf = "Kilimanjaro-7731 "
 
 // journalOf makes events of payloads.
-func journalOf(t *testing.T, kinds []string, payloads ...any) []stead.Event {
+func journalOf(t testing.TB, kinds []string, payloads ...any) []stead.Event {
 	t.Helper()
 	events := make([]stead.Event, len(payloads))
 	for i, p := range payloads {
