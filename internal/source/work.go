@@ -188,8 +188,14 @@ func (h *held) still(ctx context.Context) (Spec, error) {
 	return data.Spec, err
 }
 
-// release gives a source back. That it can't only makes others wait until the lease is over.
+// release gives a source back, unless all was done with it. That it can't only makes others wait until the lease is over.
 func (h *held) release(ctx context.Context) {
+	h.mu.Lock()
+	done := h.data.State.Holder == ""
+	h.mu.Unlock()
+	if done {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	err := h.write(ctx, func(d *document.Document, _ *State) { d.ExpiresAt = h.s.now() }) // its Holder stays: the work goes on under the same number
