@@ -21,6 +21,8 @@ type Rules struct {
 	// Search checks max_num_results, ranking_options and filters of a file_search tool. nil: there are no
 	// vector stores, and the tool is refused.
 	Search func(param.Object) error
+	// MemoryStore reports whether there is a memory store, as far as the caller may know. nil: that is not checked.
+	MemoryStore func(id string) bool
 }
 
 // Enumerations of the contract.

@@ -70,13 +70,13 @@ func (s *Spec) Memory() *Tool {
 }
 
 // memoryTool reads which memory stores the agent has, and what is done with them by itself.
-func memoryTool(o param.Object) (Tool, error) {
+func (r Rules) memoryTool(o param.Object) (Tool, error) {
 	t := Tool{Type: ToolMemory, ServerLabel: ToolMemory}
 	err := only(o, "memory_stores", "recall", "extraction", "teams", "scope", "scopes", "allowed_tools")
 	if err != nil {
 		return Tool{}, err
 	}
-	if t.MemoryStores, err = memoryStores(o); err != nil {
+	if t.MemoryStores, err = r.memoryStores(o); err != nil {
 		return Tool{}, err
 	}
 	if t.Recall, err = recall(o); err != nil {
@@ -130,7 +130,7 @@ const (
 	MemoryScopesAll     = "all"
 )
 
-func memoryStores(o param.Object) ([]MemoryStore, error) {
+func (r Rules) memoryStores(o param.Object) ([]MemoryStore, error) {
 	list, err := param.Need(o.List("memory_stores"))(o.Path("memory_stores"))
 	if err != nil {
 		return nil, err
@@ -150,6 +150,9 @@ func memoryStores(o param.Object) ([]MemoryStore, error) {
 		var s MemoryStore
 		if s.ID, err = param.Need(entry.String("id"))(entry.Path("id")); err != nil {
 			return nil, err
+		}
+		if r.MemoryStore != nil && !r.MemoryStore(s.ID) {
+			return nil, stead.Invalid(entry.Path("id"), "there is no memory store %.80q", s.ID)
 		}
 		access, has, err := entry.Enum("access", MemoryReadOnly, MemoryReadWrite)
 		if err != nil {

@@ -65,7 +65,7 @@ func (r Rules) tool(o param.Object) (Tool, error) {
 	case ToolEnvironment:
 		return environmentTool(o)
 	case ToolMemory:
-		return memoryTool(o)
+		return r.memoryTool(o)
 	case ToolSemantic:
 		return semanticTool(o)
 	case ToolSQL:

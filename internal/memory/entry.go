@@ -140,8 +140,8 @@ func (c *Content) prepare() error {
 	if c.Scope.Type == "" {
 		c.Scope.Type = ScopeProject
 	}
-	if c.Text == "" && !c.Redacted || len(c.Text)+len(c.Caption) > MaxContentBytes || !utf8.ValidString(c.Text) || !utf8.ValidString(c.Caption) {
-		return stead.Invalid("content", "content must be 1 to %d bytes of UTF-8", MaxContentBytes)
+	if strings.TrimSpace(c.Text) == "" && !c.Redacted || len(c.Text)+len(c.Caption) > MaxContentBytes || !utf8.ValidString(c.Text) || !utf8.ValidString(c.Caption) {
+		return stead.Invalid("content", "content must be 1 to %d bytes of UTF-8, and not blank", MaxContentBytes)
 	}
 	if !slices.Contains(Kinds(), c.Kind) {
 		return stead.Invalid("kind", "kind must be one of %q, not %.40q", Kinds(), c.Kind)

@@ -29,6 +29,7 @@ func (s *Service) SearchMany(ctx context.Context, p stead.Principal, m Many) (Fo
 	}
 	m.now = s.cfg.Now().UnixMilli()
 	m.at = cmp.Or(m.AsOf, m.now)
+	m.Filter.then = m.at < m.now // of now it must not depend on whose clock is ahead
 	out := Found{}
 	looks := map[string]Search{} // by store
 	for _, store := range m.Stores {

@@ -35,6 +35,7 @@ type Filter struct {
 	Superseded bool   // also what is not valid at the search's time
 
 	same func(*Content) bool // nil: any
+	then bool                // somebody asks what was known at a time: what does not say since when it holds holds since it was said
 }
 
 // Check refuses what selects nothing by a mistake. path names a field for whoever asked.
@@ -192,6 +193,10 @@ func (c *Content) writtenBy(id string) bool {
 
 // allows says whether an entry is one of those that are looked for.
 func (f *Filter) allows(c *Content, at int64) bool {
+	from := c.ValidFrom
+	if said := c.when(); f.then && from == 0 && (c.ValidUntil == 0 || said < c.ValidUntil) { // else it was told of when it was over
+		from = said
+	}
 	switch {
 	case len(f.Scopes) > 0 && !slices.Contains(f.Scopes, c.Scope),
 		len(f.Kinds) > 0 && !slices.Contains(f.Kinds, c.Kind),
@@ -201,7 +206,7 @@ func (f *Filter) allows(c *Content, at int64) bool {
 		f.From != 0 && c.when() < f.From,
 		f.Until != 0 && c.when() >= f.Until,
 		f.same != nil && !f.same(c),
-		!f.Superseded && (c.ValidFrom > at || c.ValidUntil != 0 && c.ValidUntil <= at):
+		!f.Superseded && (from > at || c.ValidUntil != 0 && c.ValidUntil <= at):
 		return false
 	}
 	for _, l := range f.Labels {

@@ -242,6 +242,7 @@ func (s *Service) ListMatching(ctx context.Context, p stead.Principal, store str
 	}
 	look := s.sight(ctx, p, store)
 	var out []Entry
+	f.then = at != 0 && at < milli(s.cfg.Now())
 	q := Query{Place: Place{p.Project, store}, After: after, Desc: desc, Limit: min(limit+1, MaxChanges), Now: milli(s.cfg.Now())}
 	err := s.each(ctx, q, func(e *Entry) (bool, error) {
 		if f.allows(&e.Content, at) && look.sees(&e.Content) {

@@ -9,7 +9,7 @@ import (
 // preformatted parts. What begins a tag, and where it ends, is as browsers have it (WHATWG HTML, 13.2.5), so that
 // no text is taken for one.
 func markdown(doc string) string {
-	w := &page{}
+	w := &page{open: map[string]int{}}
 	for doc != "" && w.out.Len() <= MaxBytes { // what is too long need not be read to its end
 		at := markup(doc)
 		w.text(doc[:at])
@@ -26,6 +26,7 @@ type page struct {
 	space   bool   // a space comes before the next text
 	pre     int    // how many <pre> are open
 	started bool
+	open    map[string]int // of boxed elements, by name
 	grid
 }
 
@@ -87,27 +88,26 @@ func (w *page) write(s string) {
 
 // tag reads one tag, and what must not be read as text behind it; it returns the rest.
 func (w *page) tag(doc string) string {
-	switch {
-	case doc == "":
+	if doc == "" {
 		return ""
-	case strings.HasPrefix(doc, "<!--"):
-		return after(doc, "-->")
-	case doc[1] == '!', doc[1] == '?': // a doctype, or a comment that is not written as one
-		return after(doc, ">")
 	}
-	end := tagEnd(doc)
-	inside := strings.TrimSuffix(strings.TrimPrefix(doc[:end], "<"), ">")
-	name, closes := strings.CutPrefix(inside, "/")
-	name = strings.ToLower(name)
-	if at := strings.IndexAny(name, " \t\n\f/"); at >= 0 {
-		name = name[:at]
-	}
-	doc = doc[end:]
-	switch name {
-	case "script", "style", "noscript", "template", "svg":
+	name, closes, inside, doc := readTag(doc)
+	switch {
+	case textless(name):
 		if !closes && !strings.HasSuffix(inside, "/") {
 			return after(afterFold(doc, "</"+name), ">")
 		}
+		return doc
+	case !closes && hides(name, inside):
+		return w.skip(doc, name)
+	case !boxed(name):
+	case closes:
+		w.open[name] = max(w.open[name]-1, 0)
+	default:
+		w.open[name]++
+	}
+	switch name {
+	case "":
 	case "table":
 		w.begin(!closes && rowsAlone(doc))
 		w.paragraph()
@@ -117,6 +117,33 @@ func (w *page) tag(doc string) string {
 		}
 	}
 	return doc
+}
+
+// readTag reads a tag: its name, in small letters, whether it closes, all that is inside, and what is behind it. Comments and doctypes have no name.
+func readTag(doc string) (name string, closes bool, inside, rest string) {
+	switch {
+	case strings.HasPrefix(doc, "<!--"):
+		return "", false, "", after(doc, "-->")
+	case doc[1] == '!', doc[1] == '?': // a doctype, or a comment that is not written as one
+		return "", false, "", after(doc, ">")
+	}
+	end := tagEnd(doc)
+	inside = strings.TrimSuffix(strings.TrimPrefix(doc[:end], "<"), ">")
+	name, closes = strings.CutPrefix(inside, "/")
+	name = strings.ToLower(name)
+	if at := strings.IndexAny(name, " \t\n\f/"); at >= 0 {
+		name = name[:at]
+	}
+	return name, closes, inside, doc[end:]
+}
+
+// textless reports whether what is in an element is no text of the page.
+func textless(name string) bool {
+	switch name {
+	case "script", "style", "noscript", "template", "svg":
+		return true
+	}
+	return false
 }
 
 func (w *page) element(name string, closes bool) {

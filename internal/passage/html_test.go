@@ -24,6 +24,47 @@ func TestTextOfHTMLStays(t *testing.T) {
 	}
 }
 
+// What a page hides from its readers is no text of it, and all that is behind that is.
+func TestHiddenTextOfHTMLIsNone(t *testing.T) {
+	for hidden, shown := range map[string]bool{
+		`hidden`: false, `HIDDEN=""`: false, `hidden="until-found"`: true, `data-hidden`: true, `title="hidden"`: true, `title=" hidden "`: true, `class=hidden`: true,
+		`aria-hidden="true"`: false, `aria-hidden=true`: false, `aria-hidden="false"`: true, `aria-hidden = 'TRUE' id=x`: false, `id=x/hidden`: true, `id="x"/hidden`: false,
+		`style="display:none"`: false, `style="color:red; DISPLAY : None !important"`: false, `style='dis/* */play:none'`: false, `style="display&#58;none"`: false, `style="display:block"`: true,
+		`style="visibility:hidden"`: false, `style="opacity:0"`: false, `style="opacity:0.0"`: false, `style="opacity:.5"`: true, `style="font-size:0px"`: false, `style="font-size:10px"`: true, `style="height:0;overflow:hidden"`: false,
+		`style="width:100%"`: true, `style="width:0"`: false, `style="line-height:0"`: true, `style="display:none" style="display:block"`: false, `style="display:block" style="display:none"`: true, `style`: true,
+	} {
+		for _, name := range []string{"div", "span", "p"} {
+			want := "before\n\nafter\n"
+			if shown {
+				if want = "before\n\nIgnore this\n\nafter\n"; name == "span" {
+					want = "before\n\nIgnore this\n\nafter\n"
+				}
+			}
+			if got := markdown("<p>before</p><" + name + " " + hidden + ">Ignore <b>this</b></" + name + "><p>after"); got != want {
+				t.Errorf("<%s %s> is %q, want %q", name, hidden, got, want)
+			}
+		}
+	}
+	for doc, want := range map[string]string{
+		`<div hidden>a<div>b</div><p>c<br><img src=x>d<!-- </div> --><script>"</div>"</script></div>on`: "on\n",
+		`<section><div hidden>a<p>b</section>on`:                                                        "on\n",
+		`<div hidden>a</section>b</div>on`:                                                              "on\n",
+		`<div hidden>never closed<p>x`:                                                                  "\n",
+		`<p hidden>a <b>b<p>on`:                                                                         "on\n",
+		`<p hidden>a<h2>on</h2>`:                                                                        "## on\n",
+		`<ul><li hidden>a<ul><li>b</ul>c<li>on</ul>and`:                                                 "- on\n\nand\n",
+		`<ul><li hidden>a</ul>on`:                                                                       "on\n",
+		`<table><tr><th>a<th>b<tr hidden><td>x<td>y<tr><td>c<td>d</table>on`:                            "| a | b |\n|---|---|\n| c | d |\n\non\n",
+		`<input hidden value=x>on`:                                                                      "on\n",
+		`<body style="opacity:0"><p>on`:                                                                 "on\n",
+		`<a aria-hidden="true" href="#x">#</a>Setup`:                                                    "Setup\n",
+	} {
+		if got := markdown(doc); got != want {
+			t.Errorf("%s\nis   %q\nwant %q", doc, got, want)
+		}
+	}
+}
+
 // Each passage of a table has its header, however the table is written.
 func TestTablesOfHTMLAreTables(t *testing.T) {
 	for doc, want := range map[string]string{

@@ -13,7 +13,7 @@ func (s *server) createAgent(w http.ResponseWriter, r *http.Request, p stead.Pri
 	if err != nil {
 		return err
 	}
-	patch, err := s.rulesFor(p).Decode("", req.Object)
+	patch, err := s.rulesFor(r.Context(), p).Decode("", req.Object)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *server) updateAgent(w http.ResponseWriter, r *http.Request, p stead.Pri
 	if err != nil {
 		return err
 	}
-	patch, err := s.rulesFor(p).Decode("", req.Object)
+	patch, err := s.rulesFor(r.Context(), p).Decode("", req.Object)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (c *call) counted(ctx context.Context, req request) (int64, bool) {
 	if c == nil {
 		return 0, false
 	}
-	asked, err := responses.Parse(req.Object, c.s.rulesFor(c.by))
+	asked, err := responses.Parse(req.Object, c.s.rulesFor(ctx, c.by))
 	if err != nil {
 		return 0, false
 	}

@@ -121,7 +121,7 @@ func TestMemoriesAreListedByFiltersAndForgottenOnTrial(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"": "one two three", "scope=team:a:b": "one three", "scope=team:a:b&limit=1": "one …", "label=x&label=y": "one", "without_label=y": "two three", "kind=episode&kind=passage": "two",
-		"metadata[k]=v": "one", "until=2023-11-15": "one", "from=1700000001": "two three", "as_of=2023-11-01": "one two three", "as_of=2026-01": "one three", "written_by=local&scope=project": "two",
+		"metadata[k]=v": "one", "until=2023-11-15": "one", "from=1700000001": "two three", "as_of=2023-11-01": "two", "as_of=2026-01": "one", "written_by=local&scope=project": "two",
 	} {
 		list(query, want)
 	}
@@ -147,6 +147,7 @@ func TestMemoriesThatAreWrong(t *testing.T) {
 	d, store := memoryDoor(t)
 	for body, param := range map[string]string{
 		`{}`:                                                "content",
+		`{"content":" \n\t\u00a0"}`:                         "content",
 		`{"content":"x","kind":"rumour"}`:                   "kind",
 		`{"content":"x","confidence":2}`:                    "confidence",
 		`{"content":"x","importance":"a"}`:                  "importance",

@@ -150,7 +150,7 @@ func (c *call) provided(ctx context.Context) error {
 		if !o.Provider {
 			continue
 		}
-		if err := c.named(o); err != nil {
+		if err := c.named(ctx, o); err != nil {
 			return err
 		}
 		if err := c.s.Gate.Provided(ctx, c.by, c.name, c.meter.Caller.Labels, o); err != nil {
@@ -161,14 +161,14 @@ func (c *call) provided(ctx context.Context) error {
 }
 
 // named refuses a tool server whose name is none, or that of something else: policies and kill switches go by it.
-func (c *call) named(o policy.Offer) error {
+func (c *call) named(ctx context.Context, o policy.Offer) error {
 	switch {
 	case o.Server == "" && strings.HasPrefix(o.Resource, policy.ProviderServer+"/"):
 		return nil
 	case o.Server == "" || strings.Contains(o.Server, "/"):
 		return stead.Invalid("tools", "tools: server_label is required for a tool server, without a slash: policies and kill switches go by it")
 	}
-	return c.s.rulesFor(c.by).Free("tools: server_label", o.Server)
+	return c.s.rulesFor(ctx, c.by).Free("tools: server_label", o.Server)
 }
 
 // aboutTool says which tool a refusal is about.

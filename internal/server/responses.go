@@ -33,7 +33,7 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if req, err = s.referenced(r.Context(), p, req, "input", false); err != nil {
 		return err
 	}
-	asked, err := responses.Parse(req.Object, s.rulesFor(p))
+	asked, err := responses.Parse(req.Object, s.rulesFor(r.Context(), p))
 	if err != nil {
 		return err
 	}

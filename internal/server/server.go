@@ -233,8 +233,14 @@ func New(c Config) http.Handler {
 }
 
 // rulesFor are the rules of what a caller may say of agents.
-func (s *server) rulesFor(p stead.Principal) agent.Rules {
+func (s *server) rulesFor(ctx context.Context, p stead.Principal) agent.Rules {
 	r := s.rules
+	if s.Memory != nil {
+		r.MemoryStore = func(id string) bool {
+			_, err := s.Memory.GetStore(ctx, p, id)
+			return stead.KindOf(err) != stead.KindNotFound // what else there is, is said when it is used
+		}
+	}
 	if s.ToolServers != nil {
 		r.Labels, r.Taken = s.ToolServers(p.Project)
 	}

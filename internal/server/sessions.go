@@ -43,7 +43,7 @@ func (s *server) createRequest(ctx context.Context, p stead.Principal, req reque
 	if c.Environment, err = s.environment(ctx, p, req.Object); err != nil {
 		return c, false, err
 	}
-	if err = s.sessionAgent(p, req.Object, &c); err != nil {
+	if err = s.sessionAgent(ctx, p, req.Object, &c); err != nil {
 		return c, false, err
 	}
 	if stream, err = streamOptions(req.Object); err != nil {
@@ -75,7 +75,7 @@ func firstInput(o param.Object, env *session.EnvironmentPlan, stream bool) ([]se
 	return nil, nil
 }
 
-func (s *server) sessionAgent(p stead.Principal, o param.Object, c *session.CreateRequest) error {
+func (s *server) sessionAgent(ctx context.Context, p stead.Principal, o param.Object, c *session.CreateRequest) error {
 	id, hasID, err := o.String("agent_id")
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (s *server) sessionAgent(p stead.Principal, o param.Object, c *session.Crea
 		}
 		return nil
 	}
-	patch, err := s.rulesFor(p).Decode("agent", inline)
+	patch, err := s.rulesFor(ctx, p).Decode("agent", inline)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (s *server) updateSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
-	u, err := s.sessionUpdate(p, req.Object)
+	u, err := s.sessionUpdate(r.Context(), p, req.Object)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (s *server) updateSession(w http.ResponseWriter, r *http.Request, p stead.P
 	return s.write(w, s.shown(p, changed))
 }
 
-func (s *server) sessionUpdate(p stead.Principal, o param.Object) (u session.Updated, err error) {
+func (s *server) sessionUpdate(ctx context.Context, p stead.Principal, o param.Object) (u session.Updated, err error) {
 	if err := o.Only("an update of a session", "agent", "metadata", "prompt_cache_options", "review", "spend_control"); err != nil {
 		return u, err
 	}
@@ -230,10 +230,10 @@ func (s *server) sessionUpdate(p stead.Principal, o param.Object) (u session.Upd
 	if !has || err != nil {
 		return u, err
 	}
-	return u, s.agentUpdate(p, inline, &u)
+	return u, s.agentUpdate(ctx, p, inline, &u)
 }
 
-func (s *server) agentUpdate(p stead.Principal, o param.Object, u *session.Updated) error {
+func (s *server) agentUpdate(ctx context.Context, p stead.Principal, o param.Object, u *session.Updated) error {
 	for _, fixed := range []string{"name", "instructions", "text", "multi_agent", "compaction", "experimental", "max_steps"} {
 		if o.Has(fixed) {
 			e := stead.Invalid(o.Path(fixed), "%s can't be changed in a session that exists", o.Path(fixed))
@@ -271,7 +271,7 @@ func (s *server) agentUpdate(p stead.Principal, o param.Object, u *session.Updat
 	if !o.Has("tools") {
 		return nil
 	}
-	tools, err := s.rulesFor(p).Tools(o)
+	tools, err := s.rulesFor(ctx, p).Tools(o)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if req, err = req.whole(r); err != nil {
 		return err
 	}
-	asked, err := responses.Parse(req.Object, s.rulesFor(p))
+	asked, err := responses.Parse(req.Object, s.rulesFor(r.Context(), p))
 	if err != nil {
 		return c.instead(w, r, err)
 	}

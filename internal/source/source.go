@@ -165,15 +165,6 @@ type Reader interface {
 	Walk(ctx context.Context, w Walk) (string, error)
 }
 
-// refusal is the error of a source that does not let us read any of it.
-type refusal struct{ error }
-
-func (r refusal) Unwrap() error { return r.error }
-
-// Refused makes the error of a Walk whose source as a whole does not let us read it, or not any more: a credential that counts no longer, a right that
-// was taken away. Whoever is away says nothing of the kind.
-func Refused(err error) error { return refusal{err} }
-
 // Permitter is a Reader that knows who may read what it reads. Of a source of which it says so, what it has not said yet of a document is nobody's.
 type Permitter interface {
 	Permits(project stead.ProjectID, spec Spec) bool

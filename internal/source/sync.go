@@ -123,20 +123,6 @@ func (s *Service) synchronise(ctx context.Context, h *held) error {
 	return p.gone(ctx, h, err)
 }
 
-// closed has documents be nobody's, or let those who may read them, where that is another thing than it was. It is written down first: whoever goes on
-// when this node dies begins with it.
-func (p *pass) closed(ctx context.Context, h *held, refused bool) error {
-	if refused == p.access.refused {
-		return nil
-	}
-	if err := h.write(ctx, func(_ *document.Document, st *State) { st.Refused = refused }); err != nil {
-		return err
-	}
-	p.access.refused = refused
-	_, err := p.s.govern(ctx, p.project, p.store, p.source, p.access, p.run)
-	return err
-}
-
 // gone forgets what was written into a store, or of a source, that was deleted meanwhile.
 func (p *pass) gone(ctx context.Context, h *held, err error) error {
 	ctx = context.WithoutCancel(ctx)
@@ -216,15 +202,6 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 // keeps reports whether a document lies where nobody knows what there is.
 func (p *pass) keeps(path string) bool {
 	return slices.ContainsFunc(p.kept, func(dir string) bool { return strings.HasPrefix(path, dir) })
-}
-
-// unmet counts documents that were not met and have other readers since this synchronisation: of those that stay, or of all.
-func (p *pass) unmet(all bool) {
-	for path, f := range p.known {
-		if !p.met[path] && f.Status == vectorstore.Completed && f.Origin.Run == p.run && !f.Origin.New && (all || p.keeps(path)) {
-			p.count(func(c *Counts) { c.Changed++ })
-		}
-	}
 }
 
 // had is what a document was when it was taken in, whole.

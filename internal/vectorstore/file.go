@@ -174,7 +174,11 @@ func (s *Service) remove(ctx context.Context, project stead.ProjectID, store, id
 		return err
 	}
 	if err == nil {
-		if err := s.bury(ctx, project, store, f); err != nil {
+		err := s.bury(ctx, project, store, f)
+		if stead.KindOf(err) == stead.KindConflict { // it was attached once more since it is out of sight: that one stays, with its use
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -210,8 +214,9 @@ func (s *Service) forget(ctx context.Context, place memory.Place, attachments ..
 			if len(changes) == 0 {
 				break
 			}
-			if _, err := s.cfg.Records.WriteMemories(ctx, place, changes); err != nil && stead.KindOf(err) != stead.KindNotFound {
-				return err // KindNotFound: somebody else does the same; look again
+			_, err = s.cfg.Records.WriteMemories(ctx, place, changes)
+			if k := stead.KindOf(err); err != nil && k != stead.KindNotFound && k != stead.KindConflict {
+				return err // else somebody does the same, or has just given one its vector: look again
 			}
 		}
 	}

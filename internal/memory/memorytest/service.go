@@ -20,6 +20,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 	for name, test := range map[string]func(*serviceFixture){
 		"a search sees every write before it, on every node":          readYourWrites,
 		"superseded, not overwritten":                                 superseded,
+		"as of a time, what was said by then":                         asOf,
 		"one of concurrent successors wins":                           successors,
 		"a request that is made again makes nothing":                  repeated,
 		"forgotten: neither found nor in a history":                   forgetting,

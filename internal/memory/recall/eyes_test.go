@@ -94,13 +94,14 @@ func TestWordsOfOtherScripts(t *testing.T) {
 	x := New(itself)
 	for id, text := range map[string]string{
 		"zh": "会议安排在星期二下午三点在东京办公室", "ja": "来週オフィスで猫に会います", "ko": "회의는 화요일에 서울에서", "th": "ประชุมที่กรุงเทพวันอังคาร", "hi": "बैठक मंगलवार को दिल्ली में",
-		"nfd": "Der Vertrag von Mu\u0308ller", "code": "func HandleRefundRequest(ctx)", "wide": "ＡＣＭＥ",
+		"nfd": "Der Vertrag von Mu\u0308ller", "code": "func HandleRefundRequest(ctx)", "wide": "ＡＣＭＥ", "party": "Done🎉🎉!", "heart": "Thanks ❤️ to all", "family": "👩🏽\u200d🚒 on duty",
 	} {
 		x.Put(Entry[string]{ID: id, Text: text})
 	}
 	for query, want := range map[string]string{
 		"东京": "zh", "办公室": "zh", "オフィス": "ja", "猫": "ja", "서울": "ko", "화요일": "ko", "กรุงเทพ": "th", "दिल्ली": "hi",
 		"Müller": "nfd", "Mu\u0308ller": "nfd", "refund request handler": "code", "handlerefundrequest": "code", "acme": "wide",
+		"🎉": "party", "🚀🎉": "party", "❤": "heart", "❤️": "heart", "👩🚒": "family", "👩🏿\u200d🚒": "family",
 	} {
 		if got := seen(x, "", query); len(got) == 0 || got[0] != want {
 			t.Errorf("%q finds %q, want %s", query, got, want)

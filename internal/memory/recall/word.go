@@ -194,8 +194,8 @@ func written(text string) iter.Seq2[string, bool] {
 			return ok
 		}
 		for i, r := range text {
-			if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) {
-				if !end(i) {
+			if !unicode.IsLetter(r) && !unicode.IsDigit(r) && (!unicode.IsMark(r) || start < 0) {
+				if !end(i) || pictured(r) && !yield(string(r), first) {
 					return
 				}
 				first = first || strings.ContainsRune(".!?:\n", r)
@@ -216,6 +216,15 @@ func written(text string) iter.Seq2[string, bool] {
 		end(len(text))
 	}
 }
+
+// pictures are the letters that stand for something by themselves: emoji, without what changes the colour of one.
+var pictures = &unicode.RangeTable{
+	R16: []unicode.Range16{{Lo: 0x231A, Hi: 0x231B, Stride: 1}, {Lo: 0x23E9, Hi: 0x23F3, Stride: 1}, {Lo: 0x2600, Hi: 0x27BF, Stride: 1}, {Lo: 0x2B50, Hi: 0x2B55, Stride: 5}},
+	R32: []unicode.Range32{{Lo: 0x1F000, Hi: 0x1F3FA, Stride: 1}, {Lo: 0x1F400, Hi: 0x1FAFF, Stride: 1}},
+}
+
+// pictured reports whether a letter is a word: an emoji is, wherever it stands.
+func pictured(r rune) bool { return r >= 0x231A && unicode.Is(pictures, r) }
 
 // isDense reports whether a letter is of a script that puts no spaces between words, or hangs on to them what others write apart.
 func isDense(r rune) bool {
