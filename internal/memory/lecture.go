@@ -109,6 +109,7 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 		l.supersede(named, made)
 	}
 	about := spelled(lesson.Subject)
+	slices.SortStableFunc(near, func(a, b *draft) int { return b.content.weight() - a.content.weight() }) // one is ended: of several that stand beside each other a user's word
 	for _, n := range near {
 		if of, ok := subjectOf(&n.content); ok && of.name == about {
 			l.supersede(n, made)
@@ -241,13 +242,34 @@ func sameLabels(a, b []string) bool {
 	return slices.Equal(named(a), named(b))
 }
 
-// supersede ends an entry where another begins, unless a person wrote it. One that was said after all that is learned now says, and
+// weight is whose word an entry is that was learned: 2 where it cites users alone, 1 where others are cited beside them (an agent that says it back, a tool's
+// output), 0 where no user said it.
+func (c *Content) weight() int {
+	users, all := 0, c.cited()
+	for _, src := range all {
+		if src.Author == stead.RoleUser {
+			users++
+		}
+	}
+	switch users {
+	case 0:
+		return 0
+	case len(all):
+		return 2
+	}
+	return 1
+}
+
+// supersede ends an entry where another begins, unless a person wrote it, or it has more weight: then both stay. One that was said after all that is learned now says, and
 // was learned before, is what is true: then it is the other one that is ended.
 func (l *lecture) supersede(d, by *draft) {
 	if d.byPerson() || by.content.Supersedes != "" || by.content.SupersededBy != "" {
 		return
 	}
 	if began := by.content.ValidFrom; by.content.Source.At != 0 && by.content.said() < d.content.said() {
+		if by.content.weight() > d.content.weight() {
+			return
+		}
 		if by.content.end(d.ID, max(began, d.content.ValidFrom)); d.content.Supersedes == "" {
 			d.content.Supersedes = by.ID
 			l.put(d)
@@ -255,6 +277,9 @@ func (l *lecture) supersede(d, by *draft) {
 		}
 		// What that one superseded itself is known by then: there is no place between the two.
 		by.content.SupersededBy, by.content.Before = "", nil
+		return
+	}
+	if d.content.weight() > by.content.weight() {
 		return
 	}
 	by.content.Supersedes = d.ID

@@ -32,6 +32,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a session, a scope or a user is forgotten":                   forgetMany,
 		"what was derived goes with where it comes from":              forgetDerived,
 		"of what was redacted nothing is left":                        redactedGoes,
+		"what a user said is superseded by users alone":               weightOfWords,
 		"what is learned at once by many is there once":               learnedAtOnce,
 		"a node whose clock is behind knows what others learned":      learnedBehind,
 		"a token budget holds":                                        budget,
