@@ -82,9 +82,26 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 			return ActionSave, 0
 		case (s.Turn == nil || s.budgetStops()) && w.EnvironmentIdle > 0:
 			return ActionSuspend, e.Used + w.EnvironmentIdle.Milliseconds()
+		case s.stuck() && w.EnvironmentIdle > 0:
+			return ActionSuspend, max(e.Used, s.askedAt()) + w.EnvironmentIdle.Milliseconds()
 		}
 	}
 	return "", 0
+}
+
+// askedAt is when the last of what somebody is asked for was asked, in Unix milliseconds: whoever answers at once finds the environment as it was.
+func (s *State) askedAt() (at int64) {
+	s.eachTurn(func(t *TurnView) {
+		for _, c := range t.Calls {
+			if c.State != CallDone {
+				at = max(at, c.Since)
+			}
+		}
+	})
+	for _, w := range s.Effects {
+		at = max(at, w.Since)
+	}
+	return at
 }
 
 // opensAt is when the environment may be opened for the commands that wait: of a turn that waits for a budget nothing begins, those of other threads go on.
