@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ type For struct {
 	Labels    stead.Labels
 	Scopes    []Scope   // nothing outside of them is there; none: all
 	At        stead.Seq // the session's last event
+	Pinned    string    // what is written, as whoever may approve that is shown it; "": no more than the store
 }
 
 // seen is the last event that an agent may have seen which writes in the name of somebody; 0: nobody knows.
@@ -37,6 +39,9 @@ func (by *For) Request(p stead.Principal, effect policy.Effect, store string) po
 	req := policy.Request{Principal: by.Asker(p), Effect: effect, Resource: store}
 	if by != nil {
 		req.Acting, req.Behind, req.Agent, req.Session, req.Labels = true, by.Behind, by.Agent, by.Session, by.Labels
+		if effect == policy.MemoryWrite {
+			req.Pinned = by.Pinned
+		}
 	}
 	return req
 }
@@ -102,6 +107,24 @@ func (s *Service) Carrying(labels []string) *Service {
 	out := *s
 	out.shown = labels
 	return &out
+}
+
+// Pinning is the service of somebody whose writes are of one thing: where they want an approval, that is of it alone.
+func (s *Service) Pinning(what string) *Service {
+	out := *s
+	if s.within != nil {
+		by := *s.within
+		by.Pinned, out.within = what, &by
+	}
+	return &out
+}
+
+// Waits is the request for approval that an error is about; "": it is about none.
+func Waits(err error) string {
+	if open, ok := errors.AsType[*policy.Open](err); ok {
+		return open.ID
+	}
+	return ""
 }
 
 // sight is what of a store somebody sees, entry by entry: policies are asked once for all of the same scope, kind and labels. It

@@ -98,7 +98,7 @@ type Seen map[string]string
 
 // Sync brings a directory and its store together. in is the store as whoever works there has it.
 func Sync(ctx context.Context, in *memory.Service, by stead.Principal, m Mount, files Files, seen Seen) (Report, error) {
-	s := &sync{ctx: ctx, in: in, by: by, m: m, files: files, seen: seen, entries: map[string]memory.Entry{}, at: map[string]string{}, now: map[string]string{}}
+	s := &sync{ctx: ctx, in: in, by: by, m: m, files: files, seen: seen, waits: map[string]bool{}, entries: map[string]memory.Entry{}, at: map[string]string{}, now: map[string]string{}}
 	if err := s.read(); err != nil {
 		return s.report, err
 	}
@@ -127,11 +127,13 @@ type sync struct {
 	at      map[string]string       // id → path of its file
 	now     map[string]string       // path → digest of what is there
 	report  Report
-	bytes   int      // of the entries' texts
-	labels  []string // that entries got which the report's don't have: of files that were taken back now
-	strays  []string // files that are no memories, which was not said yet
-	left    int      // entries that are no files, since there are too many
-	full    int      // files that make no entries, since the store has no room for them as files
+	bytes   int             // of the entries' texts
+	labels  []string        // that entries got which the report's don't have: of files that were taken back now
+	strays  []string        // files that are no memories, which was not said yet
+	left    int             // entries that are no files, since there are too many
+	pin     string          // what is taken back, for whoever may approve it
+	waits   map[string]bool // path of a file that is left as it is, since writing it waits for an approval
+	full    int             // files that make no entries, since the store has no room for them as files
 }
 
 // read reads the store.
@@ -228,6 +230,7 @@ func (s *sync) file(at string, data []byte) error {
 		return nil
 	}
 	s.now[at] = digest(data)
+	s.pin = fmt.Sprintf("%s, %d bytes, SHA-256 %x", at, len(data), sha256.Sum256(data))
 	h, text := parse(string(data))
 	if h.id == "" && s.seen[at] != "" { // its head was taken off: it is still that file
 		h.id = strings.TrimSuffix(path.Base(at), ending)
@@ -288,7 +291,7 @@ func (s *sync) change(at string, h head, e memory.Entry, text string) error {
 		s.refuse("%s was not written: the memory store would have more than %d bytes.", at, MaxBytes)
 		return s.aside(at, text, "there is no room")
 	}
-	made, err := s.in.Carrying(s.report.Labels).Update(s.ctx, s.by, s.m.Store, h.id, h.version, func(c *memory.Content) error {
+	made, err := s.in.Carrying(s.report.Labels).Pinning(s.pin).Update(s.ctx, s.by, s.m.Store, h.id, h.version, func(c *memory.Content) error {
 		c.Text = strings.TrimSpace(text)
 		return nil
 	})
@@ -303,8 +306,22 @@ func (s *sync) change(at string, h head, e memory.Entry, text string) error {
 	case stead.KindUnavailable, stead.KindInternal:
 		return err
 	}
+	if s.held(at, err) {
+		return nil
+	}
 	s.refuse("%s was not written: %s.", at, err)
 	return s.aside(at, text, "it was refused")
+}
+
+// held leaves a file as it is whose text waits for an approval: it is taken back by a later Sync, as long as it says the same.
+func (s *sync) held(at string, err error) bool {
+	request := memory.Waits(err)
+	if request == "" {
+		return false
+	}
+	s.waits[at] = true
+	s.refuse("%s waits for an approval (%s): it becomes a memory with a later command, once that is approved, if it says the same then.", at, request)
+	return true
 }
 
 // aside keeps what could not be written beside the file.
@@ -342,13 +359,15 @@ func (s *sync) fresh(at string, h head, text string) error {
 		return nil
 	}
 	c := memory.Content{Kind: memory.Kind(h.kind), Text: text, Scope: scope, Labels: h.labels, Confidence: 1, Importance: middle, Source: memory.Source{Session: s.by.ID}}
-	made, err := s.in.Carrying(s.report.Labels).Add(s.ctx, s.by, s.m.Store, []memory.New{{Content: c}}, "mount:"+digest([]byte(s.by.ID+"\x00"+at+"\x00"+text)))
+	made, err := s.in.Carrying(s.report.Labels).Pinning(s.pin).Add(s.ctx, s.by, s.m.Store, []memory.New{{Content: c}}, "mount:"+digest([]byte(s.by.ID+"\x00"+at+"\x00"+text)))
 	switch stead.KindOf(err) {
 	case "":
 	case stead.KindUnavailable, stead.KindInternal:
 		return err
 	default:
-		s.refuse("%s makes no memory: %s.", at, err)
+		if !s.held(at, err) {
+			s.refuse("%s makes no memory: %s.", at, err)
+		}
 		return nil
 	}
 	s.report.Added = append(s.report.Added, made[0].ID)
@@ -421,6 +440,9 @@ func (s *sync) show() error {
 			at = path.Join(s.m.Dir, id+ending)
 		}
 		data := render(e)
+		if s.waits[at] {
+			continue
+		}
 		if s.now[at] == digest(data) {
 			s.seen[at] = s.now[at]
 			continue
