@@ -12,6 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/oauth"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/vault"
 )
 
 // Question is what a session's user is to be asked.
@@ -181,7 +182,7 @@ func (s *Service) registered(ctx context.Context, project stead.ProjectID, serve
 	label := seal.Label{Project: project, Kind: string(clientKind), ID: k.ID}
 	d, err := s.cfg.Documents.GetDocument(ctx, k)
 	if err == nil {
-		if r, ok := s.known(d, label, server); ok {
+		if r, ok := s.known(d, label, server); ok && !s.forgotten(ctx, server, r) {
 			return r, nil
 		}
 		if err := s.cfg.Documents.DeleteDocument(ctx, k, d.Version); err != nil && stead.KindOf(err) != stead.KindNotFound {
@@ -209,6 +210,17 @@ func (s *Service) registered(ctx context.Context, project stead.ProjectID, serve
 		err = nil
 	}
 	return r, err
+}
+
+// forgotten reports whether an authorization server says that it does not know a client that it registered: many drop those that nobody
+// uses, or all of them when they are started. It would tell the user alone, who then comes back to nobody (RFC 6749, 4.1.2.1), and so its
+// token endpoint is asked first, with a code that nobody gave. Any other answer, and none, leaves the client as it is.
+func (s *Service) forgotten(ctx context.Context, server *oauth.Server, r oauth.Registration) bool {
+	ctx, cancel := context.WithTimeout(ctx, oauth.Timeout)
+	defer cancel()
+	to := vault.Refresh{ClientID: r.ID, Endpoint: server.Token, ClientAuth: vault.ClientAuth(r.Method), Resource: server.Resource}
+	got, err := s.cfg.Vaults.Redeem(ctx, server.Resource, to, r.Secret, vault.Code{Text: secret(), Verifier: secret(), Redirect: s.Redirect(server.Issuer)})
+	return err != nil && got.Refused == vault.RefusedClient
 }
 
 // described reports whether authorization servers can read what this server's URL says of it.

@@ -202,3 +202,38 @@ func TestATokenIsForTheToolServer(t *testing.T) {
 		}
 	})
 }
+
+// An authorization server that has forgotten whom it registered tells the user alone, in their browser: so it is asked before they are
+// sent there, and registers anew. One that is away, or refuses otherwise, keeps the client that it knows.
+func TestAForgottenRegistrationIsMadeAnew(t *testing.T) {
+	on(t, func(d *desk) {
+		registered := func() (n int) {
+			d.authority.Do(func(a *oauthtest.Authority) { n = a.Registered })
+			return n
+		}
+		if shown, err := d.finish(0, d.answer(d.ask(ada, "sess_1"))); err != nil || shown.Status != consent.Given {
+			d.t.Fatalf("%+v %v", shown, err)
+		}
+		d.answer(d.ask(bob, "sess_2"))
+		if n := registered(); n != 1 {
+			d.t.Errorf("registered %d times for two users", n)
+		}
+		d.authority.Do(func(a *oauthtest.Authority) { clear(a.Clients); clear(a.Redirect) })
+		if shown, err := d.finish(0, d.answer(d.ask(bob, "sess_3"))); err != nil || shown.Status != consent.Given || d.token(bob) == "" {
+			d.t.Errorf("of a client that was forgotten: %+v %v", shown, err)
+		}
+		if n := registered(); n != 2 {
+			d.t.Errorf("registered %d times, want a second time", n)
+		}
+		d.authority.Do(func(a *oauthtest.Authority) {
+			if a.Probed != 1 {
+				d.t.Errorf("its token endpoint was asked %d times about a client that it knows, want once", a.Probed)
+			}
+		})
+		d.authority.Do(func(a *oauthtest.Authority) { a.AtToken = func() { panic(http.ErrAbortHandler) } })
+		d.answer(d.ask(ada, "sess_4"))
+		if n := registered(); n != 2 {
+			d.t.Errorf("registered %d times with a token endpoint that is away", n)
+		}
+	})
+}

@@ -40,6 +40,7 @@ type Authority struct {
 	Aud      any               // access tokens are JWTs that are for this; nil: they are opaque
 
 	Registered, Asked, Granted, Renewed, Refused int
+	Probed                                       int // by codes that it never gave: who asks whether it knows a client
 	LastAsked                                    url.Values
 
 	codes   map[string]grant
@@ -169,8 +170,11 @@ func (a *Authority) learn(client string) {
 	}
 }
 
+// codePrefix begins the codes that it gives.
+const codePrefix = "code-"
+
 func (a *Authority) newCode(q url.Values) string {
-	code := "code-" + rand.Text()
+	code := codePrefix + rand.Text()
 	a.codes[code] = grant{q.Get("client_id"), q.Get("redirect_uri"), q.Get("code_challenge"), q.Get("resource")}
 	return code
 }
@@ -209,6 +213,11 @@ func (a *Authority) token(w http.ResponseWriter, r *http.Request) {
 	resource := f.Get("resource")
 	switch f.Get("grant_type") {
 	case "authorization_code":
+		if !strings.HasPrefix(f.Get("code"), codePrefix) {
+			a.Probed++
+			answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant"})
+			return
+		}
 		g, ok := a.codes[f.Get("code")]
 		delete(a.codes, f.Get("code"))
 		sum := sha256.Sum256([]byte(f.Get("code_verifier")))
