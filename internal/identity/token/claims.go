@@ -121,7 +121,7 @@ func (i *trusted) rule(c claims) (Rule, error) {
 		}
 	}
 	e := stead.Errorf(stead.KindForbidden, "the token is valid, and gives no role on this server")
-	e.Hint = "The rules are in the configuration, below auth.oidc; the claims that they name must be in the token."
+	e.Hint = "The rules are in the configuration, below auth.issuers; the claims that they name must be in the token."
 	return Rule{}, e
 }
 

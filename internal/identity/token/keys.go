@@ -25,6 +25,9 @@ const (
 	// RefreshLeast is the time between two reads for keys that are not known: tokens with invented ones can't have
 	// an issuer flooded.
 	RefreshLeast = 15 * time.Second
+	// IdleFor is after how long without any try to read them keys are read before a token is believed: where no tokens came, nobody
+	// noticed that one was withdrawn.
+	IdleFor = 2 * RefreshEvery
 	// KeepFor is how long keys are believed that can't be read again.
 	KeepFor = 12 * time.Hour
 	// fetchTime bounds one read of both documents.
@@ -63,7 +66,13 @@ func (s *keySet) verify(ctx context.Context, sig *jose.JSONWebSignature) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range fitting(keys, header) {
+	fit := fitting(keys, header)
+	if len(fit) == 0 {
+		e := stead.Errorf(stead.KindUnauthenticated, "the token is signed with a key that its issuer does not publish")
+		e.Code, e.Hint = "invalid_token", fmt.Sprintf("A new key is known here %d seconds after the last look at the issuer's keys at the latest: try again then. stead doctor says whether they can be read.", int(RefreshLeast.Seconds()))
+		return nil, e
+	}
+	for _, k := range fit {
 		if payload, err := sig.Verify(k.Key); err == nil {
 			return payload, nil
 		}
@@ -87,7 +96,7 @@ func (s *keySet) current(ctx context.Context, do func([]jose.JSONWebKey) bool) (
 	var err error
 	switch {
 	case quiet < RefreshLeast: // whatever is known counts
-	case !do(keys) || age >= KeepFor:
+	case !do(keys) || age >= KeepFor || quiet >= IdleFor: // where tokens come, an issuer that is slow or away is tried more often: they don't wait
 		err = s.fetch(ctx)
 		keys, age, _ = s.known()
 	case age >= RefreshEvery:

@@ -153,7 +153,21 @@ func (a *Authenticator) Authenticate(ctx context.Context, raw string, project st
 		return Bearer{}, err
 	}
 	p, err := i.principal(c, project)
+	if err == nil && a.namesAnothers(i, p.ID) {
+		err = refused("the token's sub makes an id that is another issuer's: it begins with that one's prefix")
+	}
 	return Bearer{p, until}, err
+}
+
+// namesAnothers reports whether an id of one issuer's could be taken for one of another, whose prefix is longer: corp:ada of an issuer
+// without a prefix is nobody but ada of the one whose prefix is corp:.
+func (a *Authenticator) namesAnothers(i *trusted, id string) bool {
+	for _, other := range a.issuers {
+		if len(other.Prefix) > len(i.Prefix) && strings.HasPrefix(id, other.Prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // valid checks what the token says of itself, and returns until when it is believed.

@@ -281,6 +281,51 @@ func TestKeysRotate(t *testing.T) {
 	}
 }
 
+// Where no token came for hours, nobody has looked whether keys were withdrawn: the first one that comes is not believed by them.
+func TestAWithdrawnKeyIsNotBelievedAfterAQuietNight(t *testing.T) {
+	i := newIssuer(t, "k1")
+	a, ctx := i.trusted(), t.Context()
+	if _, err := a.Authenticate(ctx, i.signed(nil), ""); err != nil {
+		t.Fatal(err)
+	}
+	leaked := i.keys[0]
+	i.set(func() { i.keys = []jose.JSONWebKey{newKey(t, "k2")} })
+	i.pass(8 * time.Hour)
+	_, err := a.Authenticate(ctx, i.by(leaked, jose.ES256, nil), "")
+	wantKind(t, "a key that was withdrawn in the night", err, stead.KindUnauthenticated)
+	if err == nil || !strings.Contains(err.Error(), "does not publish") {
+		t.Errorf("what is wrong is not said: %v", err)
+	}
+	i.set(func() { i.down = true })
+	i.pass(8 * time.Hour)
+	if _, err := a.Authenticate(ctx, i.by(i.keys[0], jose.ES256, nil), ""); err != nil {
+		t.Errorf("keys that were known, of an issuer that is away in the morning: %v", err)
+	}
+}
+
+// Two issuers' people are two, however either writes its subs: corp:ada of an issuer without a prefix is not ada of corp.
+func TestNoSubIsAnotherIssuersPerson(t *testing.T) {
+	plain, corp := newIssuer(t, "k1"), newIssuer(t, "k1")
+	c, d, e := plain.config(), corp.config(), corp.config()
+	d.Prefix, e.URL, e.Prefix = "corp:", "https://third.example", "corp:eu:"
+	a := token.New([]token.Issuer{c, d, e}, plain.Client(), plain.clock)
+	for raw, want := range map[string]string{
+		corp.signed(nil):  "corp:ada",
+		plain.signed(nil): "ada",
+		plain.signed(map[string]any{"sub": "corp"}):       "corp",
+		plain.signed(map[string]any{"sub": "corp:ada"}):   "",
+		corp.signed(map[string]any{"sub": "eu:ada"}):      "",
+		corp.signed(map[string]any{"sub": "corp:eu:ada"}): "corp:corp:eu:ada",
+	} {
+		p, err := a.Authenticate(t.Context(), raw, "")
+		if want == "" {
+			wantKind(t, p.ID, err, stead.KindUnauthenticated)
+		} else if err != nil || p.ID != want {
+			t.Errorf("%q, %v; want %q", p.ID, err, want)
+		}
+	}
+}
+
 func TestAnIssuerThatIsAway(t *testing.T) {
 	i := newIssuer(t, "k1")
 	a, ctx := i.trusted(), t.Context()
