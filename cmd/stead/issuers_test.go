@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,7 @@ auth:
 	if len(log.Data) != 1 || log.Data[0].Record.Principal.ID != "ada" || log.Data[0].Record.Principal.Key != "token" {
 		t.Errorf("the audit log says of what ada was refused: %+v", log.Data)
 	}
+	turnedAway(t, h, "the token is valid, and gives no role on this server", "the token's sub is the name of the operator's own key", "the token has expired", "the token's signature is none of its issuer's")
 	h.get(it, "POST", "/v1/kill_switches", `{"scope":"user","of":"ada","reason":"her laptop is lost"}`, &struct{}{})
 	for token, want := range map[string]int{ada: 403, person("ada", "staff", time.Hour): 403, bob: 200} {
 		if code, body := h.call(token, "GET", "/v1/agents/sessions", ""); code != want || want == 403 && !strings.Contains(string(body), `"code":"kill_switch"`) {
@@ -101,4 +103,13 @@ auth:
 	if f := checkIssuer(t.Context(), n.cfg.Auth.Issuers[0]); f.Verdict != verdictFail {
 		t.Errorf("doctor of an issuer that is away: %+v", f)
 	}
+}
+
+// turnedAway wants who was turned away to be in the log of the project default, each for a reason of its own.
+func turnedAway(t *testing.T, h *house, reasons ...string) {
+	t.Helper()
+	waitFor(t, func() bool { // they are recorded while nobody waits
+		_, log := h.call(h.root, "GET", "/v1/audit_records?action=authenticate&limit=100", "")
+		return !slices.ContainsFunc(reasons, func(reason string) bool { return !strings.Contains(string(log), `"reason":"`+reason) })
+	})
 }

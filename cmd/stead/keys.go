@@ -82,7 +82,10 @@ func byHeader(r *http.Request, keys *identity.Service, tokens *token.Authenticat
 	if err == nil && identity.IsRoot(b.Principal) {
 		err = stead.Errorf(stead.KindForbidden, "the token's sub is the name of the operator's own key: its issuer needs a prefix")
 	}
-	return identity.Caller{Principal: b.Principal, Key: identity.TokenID, Until: b.Until}, err
+	if err != nil {
+		return identity.Caller{}, err // nobody, so that who is turned away at the door is recorded there
+	}
+	return identity.Caller{Principal: b.Principal, Key: identity.TokenID, Until: b.Until}, nil
 }
 
 func (a *app) keysCmd() *cobra.Command {

@@ -40,8 +40,9 @@ type Strangers struct {
 	work   sync.WaitGroup // records that are being stored
 }
 
-// strangerKind is what is counted together. from is "" for those of the rest.
-type strangerKind struct{ from, reason string }
+// strangerKind is what is counted together. from is "" for those of the rest. The sentence is part of it, since a code stands for many: a
+// forged token must not be counted as one of the wrong audience.
+type strangerKind struct{ from, code, why string }
 
 type strangers struct {
 	of    Record // the first
@@ -68,7 +69,7 @@ func (s *Strangers) TurnedAway(c Call, code, why, claimed string) {
 		s.kinds = map[strangerKind]*strangers{}
 		s.window = time.AfterFunc(StrangerWindow, s.over)
 	}
-	k := strangerKind{sourceOf(c.From), code}
+	k := strangerKind{sourceOf(c.From), code, why}
 	if one := s.kinds[k]; one != nil {
 		one.count++
 		return
@@ -81,7 +82,7 @@ func (s *Strangers) TurnedAway(c Call, code, why, claimed string) {
 	k.from = ""
 	if s.kinds[k] == nil {
 		if len(s.kinds) >= MaxStrangerKinds+maxReasons {
-			k.reason = ""
+			k.code, k.why = "", ""
 		}
 		if s.kinds[k] == nil {
 			s.kinds[k] = &strangers{of: Record{Reason: "turned away like others, from more places than are recorded by themselves"}}

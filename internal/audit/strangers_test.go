@@ -42,17 +42,18 @@ func TestStrangersAreCounted(t *testing.T) {
 		synctest.Wait()
 		s.TurnedAway(call("192.0.2.2"), "invalid_api_key", "the API key is not known", "key_1")
 		s.TurnedAway(call("192.0.2.1"), "invalid_token", "the token has expired", "")
+		s.TurnedAway(call("192.0.2.1"), "invalid_token", "the token's signature is none of its issuer's", "") // the same code, and another thing
 		s.TurnedAway(call("2001:db8::1"), "invalid_token", "the token has expired", "")
 		s.TurnedAway(call("2001:db8::2"), "invalid_token", "the token has expired", "") // the same subscriber's
 		synctest.Wait()
 		got := recordsOf(t, store)
-		if len(got) != 4 || got[0].Action != audit.ActAuthenticate || got[0].From != "192.0.2.1" || got[0].Resource != "key_1" || got[0].Decision != audit.Deny || got[0].Detail != "GET /v1/agents" {
+		if len(got) != 5 || got[0].Action != audit.ActAuthenticate || got[0].From != "192.0.2.1" || got[0].Resource != "key_1" || got[0].Decision != audit.Deny || got[0].Detail != "GET /v1/agents" {
 			t.Errorf("at once: %+v", got)
 		}
 		time.Sleep(audit.StrangerWindow)
 		synctest.Wait()
 		told := map[string]string{}
-		for _, r := range recordsOf(t, store)[4:] {
+		for _, r := range recordsOf(t, store)[5:] {
 			told[r.From] = r.Detail
 		}
 		if len(told) != 2 || told["192.0.2.1"] != "turned away 4 more times" || told["2001:db8::/64"] != "turned away 1 more times" {
@@ -63,8 +64,8 @@ func TestStrangersAreCounted(t *testing.T) {
 		if err := s.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := recordsOf(t, store); len(got) != 8 {
-			t.Errorf("%d records when it is closed, want 8", len(got))
+		if got := recordsOf(t, store); len(got) != 9 {
+			t.Errorf("%d records when it is closed, want 9", len(got))
 		}
 	})
 }
