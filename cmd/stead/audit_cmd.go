@@ -214,7 +214,7 @@ func writeVerified(w io.Writer, v audit.Verified, given bool) {
 		fmt.Fprintf(w, "the log begins behind record %d: those before were removed, %d earlier checkpoints of fewer could not be compared\n", v.Begins, v.Uncompared)
 	}
 	if v.Erased > 0 {
-		fmt.Fprintf(w, "%d reasons that people gave are not in it: they were erased\n", v.Erased)
+		fmt.Fprintf(w, "%d reasons that people gave are not in it: they were erased, or left out of the file\n", v.Erased)
 	}
 	if !given {
 		fmt.Fprintf(w, "signed by the key that the file itself names: %s\nCompare it with the one that you keep, or give that with --key.\n", printable(v.Key))

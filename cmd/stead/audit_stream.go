@@ -50,7 +50,11 @@ func (n *node) openApprovalStream(store database, guard mcp.Guard) (*stream.Stre
 		if err != nil {
 			return nil, err
 		}
-		s.Receiver = stream.NewApprovals(c.URL, strings.TrimSuffix(n.cfg.PublicURL, "/"), c.Headers, []byte(c.Secret), mcp.GuardedTLS(guard, secure), time.Now)
+		secret, err := signing(c.Secret, "approvals.webhooks.secret")
+		if err != nil {
+			return nil, err
+		}
+		s.Receiver = stream.NewApprovals(c.URL, strings.TrimSuffix(n.cfg.PublicURL, "/"), c.Headers, secret, mcp.GuardedTLS(guard, secure), time.Now)
 		all = append(all, s)
 	}
 	s := stream.New(stream.Config{Streams: all, Logs: store, Positions: store, Node: n.sends(), Now: time.Now, Log: n.log})
@@ -89,6 +93,17 @@ func believed(address, ca, param string) (*tls.Config, error) {
 	return secure, nil
 }
 
+// signing is the key of a webhook's signatures.
+func signing(secret, param string) ([]byte, error) {
+	key, ok := stream.SecretOf(secret)
+	if !ok {
+		e := stead.Invalid(param, "%s begins with whsec_, and what follows is not the secret's bytes in base64", param)
+		e.Hint = "Copy all of it, as the receiver shows it; or make one: echo whsec_$(head -c 32 /dev/urandom | base64)"
+		return nil, e
+	}
+	return key, nil
+}
+
 func auditStream(c config.AuditStream) (stream.Stream, error) {
 	s := stream.Stream{Name: c.Name, Format: stream.JSONL}
 	if c.Format != "" {
@@ -113,7 +128,11 @@ func auditStream(c config.AuditStream) (stream.Stream, error) {
 	default:
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.TLSClientConfig = secure
-		s.Receiver = stream.NewWebhook(c.URL, c.Headers, []byte(c.Secret), transport, time.Now)
+		secret, err := signing(c.Secret, "audit.streams.secret")
+		if err != nil {
+			return s, err
+		}
+		s.Receiver = stream.NewWebhook(c.URL, c.Headers, secret, transport, time.Now)
 	}
 	return s, nil
 }

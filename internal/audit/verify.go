@@ -259,7 +259,7 @@ func (v *verifier) text(line []byte) error {
 func (v *verifier) header(line []byte) error {
 	var h header
 	if json.Unmarshal(line, &h) != nil || h.Version != exportVersion {
-		return v.problem(0, "this is no export of an audit log of version %d", exportVersion)
+		return v.problem(0, "this is no export of an audit log of version %d, which begins with what `stead audit export` writes first: {\"stead_audit\":%d,\"project\":…,\"key\":…}", exportVersion, exportVersion)
 	}
 	if !written(line, h) {
 		return v.problem(0, notWritten)
@@ -386,6 +386,9 @@ func Checkpoints(r io.Reader, keys []Verifier) ([]Checkpoint, error) {
 	}
 	if err := in.lines.Err(); err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "the earlier export can't be read")
+	}
+	if len(out) == 0 { // a log that is held against nothing would be found to agree with it
+		return nil, &Problem{in.line, 0, "there is no checkpoint in it, and so nothing that a later log could be held against"}
 	}
 	return out, nil
 }

@@ -318,6 +318,24 @@ func TestAWebhookHasTheStoredBytesAndASignature(t *testing.T) {
 	}
 }
 
+// Receivers of Standard Webhooks hand secrets out as whsec_ and base64: what is signed with is what that stands for.
+func TestASecretIsReadAsReceiversWriteIt(t *testing.T) {
+	key, err := base64.StdEncoding.DecodeString("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][]byte{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": key, "whsec_c2VjcmV0IQ==": []byte("secret!"), "whsec_c2VjcmV0IQ": []byte("secret!"), "MfKQ": []byte("MfKQ"), "": {}} {
+		if got, ok := SecretOf(text); !ok || !bytes.Equal(got, want) {
+			t.Errorf("%q is %x", text, got)
+		}
+	}
+	for _, text := range []string{"whsec_", "whsec_not base64", "whsec_MfKQ9"} {
+		if got, ok := SecretOf(text); ok {
+			t.Errorf("%q is %x", text, got)
+		}
+	}
+}
+
 // The example of the reference libraries, at github.com/standard-webhooks/standard-webhooks.
 func TestTheSignatureIsThatOfStandardWebhooks(t *testing.T) {
 	key, err := base64.StdEncoding.DecodeString("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

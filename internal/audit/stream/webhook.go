@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -37,6 +38,20 @@ var _ Receiver = (*Webhook)(nil)
 // NewWebhook makes one that reaches its receiver over transport. secret nil: nothing is signed.
 func NewWebhook(url string, headers map[string]string, secret []byte, transport http.RoundTripper, now func() time.Time) *Webhook {
 	return &Webhook{newPlace(url, headers, secret, transport, now)}
+}
+
+// secretPrefix begins a secret as Standard Webhooks writes it: what follows is its bytes in base64.
+const secretPrefix = "whsec_"
+
+// SecretOf is the key of a webhook's signatures, of a configured secret: the bytes that it stands for if it is written as receivers of
+// Standard Webhooks hand it out, else those that it is written with. ok: it is one or the other.
+func SecretOf(text string) (secret []byte, ok bool) {
+	encoded, standard := strings.CutPrefix(text, secretPrefix)
+	if !standard {
+		return []byte(text), true
+	}
+	secret, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(encoded, "="))
+	return secret, err == nil && len(secret) > 0
 }
 
 // place is where webhooks are sent, and how they are signed.
