@@ -193,6 +193,9 @@ func encode(body any) (io.Reader, string, error) {
 func (c *Client) unreachable(err error) error {
 	e := stead.Wrap(stead.KindUnavailable, reason(err), "no Stead answers at %s", c.Base())
 	e.Hint = "Start one with `stead dev`, or name another with --server or STEAD_SERVER."
+	if hint := tlsHint(err); hint != "" && c.base.Scheme == "https" {
+		e.Hint = hint
+	}
 	return e
 }
 

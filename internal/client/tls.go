@@ -3,8 +3,11 @@ package client
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"net"
 	"net/http"
 	"os"
+	"syscall"
 
 	"github.com/stead-dev/stead"
 )
@@ -74,6 +77,23 @@ func (c *Client) Secure(t TLS) error {
 		c.http.Transport.(*http.Transport).TLSClientConfig = config
 	}
 	return err
+}
+
+// tlsHint says what to do about a call over TLS that failed since one side did not believe the other's certificate, or may have; "": it
+// failed otherwise.
+func tlsHint(err error) string {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "The server's certificate is not believed: name the authority that it is of with --ca or STEAD_CA, and the server as its certificate does."
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "What answers there speaks no TLS: name it with http://."
+	}
+	// With TLS 1.3 the handshake is over for us before the server looks at our certificate: what is written meanwhile may fail first.
+	op, ok := errors.AsType[*net.OpError](err)
+	if ok && op.Op == "remote error" || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return "The server may have refused the client certificate (--cert, STEAD_CERT), or want one: it must be valid now, for clients, and of an authority that is trusted there. Why, the server's audit log says (authenticate)."
+	}
+	return ""
 }
 
 // Present makes every later call show a certificate. It is to be called before the first one.
