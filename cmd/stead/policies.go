@@ -61,7 +61,18 @@ func (n *node) openPolicies(store document.Store) (*cedar.Authorizer, *cedar.Set
 	n.uploaded = policyset.NewLive(store, identity.Approvers(), time.Now, n.log)
 	n.policies = cedar.New(identity.Authorizer{}, time.Now, n.log).With(n.uploaded.Project)
 	n.policies.Replace(set)
+	n.doubt(set)
 	return n.policies, set, nil
+}
+
+// doubt logs which of the policies in force never match by what they name.
+func (n *node) doubt(set *cedar.Set) {
+	if set == nil {
+		return
+	}
+	for _, d := range set.Doubts(identity.Roles()) {
+		n.log.Warn("a policy names what there can't be, and may never match", "policy", d.Policy, "file", d.Source, "line", d.Line, "problem", d.Problem)
+	}
 }
 
 // budgetsFor finds how far the budgets are used up that a request is about, for policies that look at them. What somebody sends to a session is charged to whom

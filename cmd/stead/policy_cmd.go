@@ -79,10 +79,19 @@ func (a *app) policyValidate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.object(map[string]any{"policies": set.Rules(), "version": set.Version()}, func(w io.Writer) {
+			doubts := set.Doubts(identity.Roles())
+			return a.object(map[string]any{"policies": set.Rules(), "version": set.Version(), "doubts": doubts}, func(w io.Writer) {
 				fmt.Fprintf(w, "%d policies are right\n", len(set.Rules()))
+				writeDoubts(w, doubts)
 			})
 		},
+	}
+}
+
+// writeDoubts says which policies never match by what they name.
+func writeDoubts(w io.Writer, doubts policy.Mistakes) {
+	for _, d := range doubts {
+		fmt.Fprintf(w, "doubtful: %s\n", d)
 	}
 }
 

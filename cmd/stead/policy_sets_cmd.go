@@ -47,8 +47,12 @@ func (a *app) policySetsPush() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			doubts := set.Doubts(identity.Roles())
 			if dry {
-				return a.object(map[string]any{"policies": set.Rules()}, func(w io.Writer) { fmt.Fprintf(w, "%d policies are right\n", len(set.Rules())) })
+				return a.object(map[string]any{"policies": set.Rules(), "doubts": doubts}, func(w io.Writer) {
+					fmt.Fprintf(w, "%d policies are right\n", len(set.Rules()))
+					writeDoubts(w, doubts)
+				})
 			}
 			c, err := a.dial()
 			if err != nil {
@@ -67,6 +71,7 @@ func (a *app) policySetsPush() *cobra.Command {
 			}
 			return a.object(done.Raw, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s: version %d, %d policies, mode %s\n", done.Name, said, done.Version, done.Policies, done.Mode)
+				writeDoubts(w, doubts)
 			})
 		},
 	}
