@@ -181,8 +181,12 @@ func (s *Service) redeem(ctx context.Context, n name, req policy.Request, c stor
 		switch got.Refused {
 		case "":
 			return Again, "The authorization server could not be reached, and its code may be used up."
-		case vault.RefusedClient: // it was forgotten there: the next time we are registered anew
-			s.forget(ctx, n.Project, c.Server.Issuer)
+		case vault.RefusedClient:
+			if !s.registeredItself(c) { // asking again would end here again, whatever the user says
+				s.record(ctx, req, c, policy.ConsentRefused)
+				return Refused, "The authorization server does not take the client by which it was asked, or its secret (invalid_client): that is for an operator of this server, below oauth.clients of the configuration."
+			}
+			s.forget(ctx, n.Project, c.Server.Issuer) // it was forgotten there: the next time we are registered anew
 			return Again, "The authorization server does not know this server any more."
 		}
 		s.record(ctx, req, c, policy.ConsentRefused)

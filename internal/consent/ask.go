@@ -237,6 +237,12 @@ func (s *Service) Client(tag string) ([]byte, error) {
 // clientName is how users know this server where they are asked.
 const clientName = "Stead"
 
+// registeredItself reports whether a user was asked by a client that its authorization server made for this one, and not by the operator's
+// or by the document at our own URL.
+func (s *Service) registeredItself(c stored) bool {
+	return !c.Operators && !strings.HasPrefix(c.ClientID, s.cfg.Base+ClientPath)
+}
+
 // forget drops a registration that its authorization server does not know any more. One of the operator's is not ours to drop.
 func (s *Service) forget(ctx context.Context, project stead.ProjectID, issuer string) {
 	err := s.cfg.Documents.DeleteDocument(ctx, document.Key{Project: project, Kind: clientKind, ID: clientID(issuer)}, 0)

@@ -237,3 +237,24 @@ func TestAForgottenRegistrationIsMadeAnew(t *testing.T) {
 		}
 	})
 }
+
+// An operator's client whose secret is not the one that the authorization server knows is refused there each time: the user is told so once,
+// and not asked for ever.
+func TestAClientWithAnotherSecretIsNotAskedWithForEver(t *testing.T) {
+	on(t, func(d *desk) {
+		cfg := d.cfg
+		cfg.Clients = []consent.Client{{Issuer: d.authority.URL, ID: "ours", Secret: "client-secret-of-last-year", Servers: []string{d.tools.URL}}}
+		s := consent.NewService(cfg)
+		d.nodes = [2]*consent.Service{s, s}
+		d.authority.Do(func(a *oauthtest.Authority) {
+			a.Clients["ours"], a.Redirect["ours"] = "client-secret-of-this-year", s.Redirect(a.URL)
+		})
+		shown, err := d.finish(0, d.answer(d.ask(ada, "sess_1")))
+		if err != nil || shown.Status != consent.Refused || !strings.Contains(shown.Reason, "oauth.clients") {
+			d.t.Errorf("%+v %v", shown, err)
+		}
+		if ends := d.ends(); len(ends) != 1 || ends[0].Status != consent.Refused {
+			d.t.Errorf("the session is told %+v", ends)
+		}
+	})
+}
