@@ -190,6 +190,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, heads *wrap.H
 	way.Ask = func(ctx context.Context, k stead.SessionKey, r egress.Record) error {
 		return askAbout(ctx, service(), k, r)
 	}
+	way.Watch = n.watchConnection
 	root, err := n.rootImage(ctx, driver)
 	if err != nil {
 		return nil, err

@@ -73,6 +73,12 @@ func askAbout(ctx context.Context, run *runner.Runner, k stead.SessionKey, r egr
 	return err
 }
 
+// watchConnection ends a connection out of a session's environment when a kill switch is set on where it leads. Switches on whom it is for end
+// the environment, with all of its connections.
+func (n *node) watchConnection(k stead.SessionKey, r egress.Record, end func(error)) (done func()) {
+	return n.switches.WatchBy(end, policy.Request{Principal: stead.Principal{Project: k.Project}, Effect: policy.NetworkConnect, Session: k, Resource: r.Host, Destination: r.To()})
+}
+
 // quoting is a refusal that repeats somebody's words: whose they are, and whom they are about.
 type quoting struct {
 	error

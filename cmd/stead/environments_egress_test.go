@@ -68,7 +68,18 @@ func TestTheOperatorsLimitsAreThoseOfTheWayOut(t *testing.T) {
 func TestPoliciesDecideAboutConnections(t *testing.T) {
 	needComputer(t)
 	var got atomic.Int32
+	began, cut := make(chan bool), make(chan bool)
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/endless" {
+			close(began)
+			for r.Context().Err() == nil {
+				_, _ = io.WriteString(w, "more ")
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(10 * time.Millisecond)
+			}
+			close(cut)
+			return
+		}
 		got.Add(1)
 		_, _ = io.WriteString(w, "page "+r.URL.Path)
 	}))
@@ -145,8 +156,18 @@ policies:
 	if _, log := h.call("", "GET", "/v1/audit_records?action=approval.ask", ""); strings.Count(string(log), `"approval.ask"`) != 2 {
 		t.Errorf("on record is %s", log)
 	}
+	endless, _ := fetches("/endless")
+	<-began
 	// What somebody wrote stands beside the record of what is refused for it.
 	must(t, n, "POST", "/v1/kill_switches", `{"scope":"tool","of":"host:127.0.0.1","reason":"it is Mr. Miller's"}`)
+	select {
+	case <-cut:
+	case <-time.After(5 * time.Second):
+		t.Errorf("what was under way when it was stopped goes on")
+	}
+	if said := said(endless); !strings.Contains(said, "IncompleteRead") {
+		t.Errorf("what was cut off: %s", said)
+	}
 	if said := fetch("/news"); !strings.Contains(said, "403") || got.Load() != 2 {
 		t.Errorf("what is stopped: %s; %d requests", said, got.Load())
 	}

@@ -129,6 +129,7 @@ type node struct {
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
 	policies   *cedar.Authorizer
+	switches   *killswitch.Switches
 	uploaded   *policyset.Live // policies that projects uploaded
 	guardrails *guardrail.Guard
 	vaults     atomic.Pointer[vault.Service] // nil until the database is open
@@ -228,6 +229,7 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	switches := killswitch.New(store, time.Now).By(n.reach())
+	n.switches = switches
 	if err := checkSites(cfg.Sources); err != nil {
 		return err
 	}

@@ -3,9 +3,11 @@ package egress
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 )
@@ -67,5 +69,61 @@ func TestAnotherDecides(t *testing.T) {
 	r := b.await("a refusal", func(r Record) bool { return r.Path == "/admin" })
 	if r.Allowed || r.Rule != RulePolicy || !strings.Contains(r.Reason, "no-admin") || stead.KindOf(r.Cause) != stead.KindForbidden {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestWhatBeganIsEnded: whoever watches ends a request, a tunnel and a connection of the server's own in their middle, and what is on record says why.
+func TestWhatBeganIsEnded(t *testing.T) {
+	w := newWorld(t)
+	endless := func(rw http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := rw.Write([]byte("more ")); err != nil {
+				return
+			}
+			_ = http.NewResponseController(rw).Flush()
+			time.Sleep(time.Millisecond)
+		}
+	}
+	w.plain(endless, "api.example")
+	w.secure(endless, "tls.example")
+	ends, over := make(chan func(error), 9), make(chan string, 9)
+	b := w.box(Policy{Access: AccessEnabled}, func(c *Config) {
+		c.Watch = func(r Record, end func(error)) func() {
+			ends <- end
+			return func() { over <- r.Host }
+		}
+	})
+	for _, kind := range []string{KindRequest, KindTunnel, KindDial} {
+		var from io.ReadCloser
+		switch kind {
+		case KindDial:
+			c, err := b.DialContext(t.Context(), "tcp", "api.example:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: api.example\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			from = c
+		default:
+			res, err := b.client().Get(map[string]string{KindRequest: "http://api.example/", KindTunnel: "https://tls.example/"}[kind])
+			if err != nil {
+				t.Fatal(err)
+			}
+			from = res.Body
+		}
+		if _, err := io.ReadFull(from, make([]byte, 20)); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		(<-ends)(errors.New("it was stopped: it leaks"))
+		if _, err := io.Copy(io.Discard, from); err == nil && kind != KindDial {
+			t.Errorf("%s: it came to its end", kind)
+		}
+		_ = from.Close()
+		r := b.await("the end of a "+kind, func(r Record) bool { return r.Phase == PhaseEnded && r.Kind == kind })
+		if r.Rule != RulePolicy || !strings.Contains(r.Reason, "it leaks") {
+			t.Errorf("%s: %+v", kind, r)
+		}
+		<-over
 	}
 }

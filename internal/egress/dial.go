@@ -40,6 +40,7 @@ func (p *Proxy) DialContext(ctx context.Context, network, addr string) (net.Conn
 	c := &dialled{wire: w, rec: rec, began: began}
 	ready := make(chan struct{})
 	c.forget = context.AfterFunc(p.ctx, func() { <-ready; _ = c.Close() })
+	c.done = p.watched(rec, func() { <-ready; _ = w.Close() })
 	close(ready)
 	return c, nil
 }
@@ -78,6 +79,7 @@ type dialled struct {
 	began  time.Time
 	once   sync.Once
 	forget func() bool
+	done   func(*refusal) *refusal // see Proxy.watched
 }
 
 // Close implements net.Conn.
@@ -87,7 +89,7 @@ func (d *dialled) Close() error {
 		err = d.wire.Close()
 		d.forget()
 		d.rec.Up, d.rec.Down = d.wire.up.Load(), d.wire.down.Load()
-		d.wire.p.ended(d.rec, d.began, nil)
+		d.wire.p.ended(d.rec, d.began, d.done(nil))
 		d.wire.p.work.Done()
 	})
 	return err

@@ -78,6 +78,7 @@ type Config struct {
 	Roots            *x509.CertPool // verifies servers whose TLS is opened; nil: the host's
 	Recorder         Recorder
 	Ask              Asker            // nil: what Policy allows is allowed
+	Watch            Watcher          // nil: what began goes on
 	Now              func() time.Time // nil: time.Now
 	Log              *slog.Logger     // nil: nothing is logged
 	Timeouts         Timeouts

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -42,7 +43,7 @@ type Record struct {
 	Reason   string        `json:"reason,omitempty"`   // a sentence, for the operator
 	Repeated int           `json:"repeated,omitempty"` // > 0: of refusals like an earlier one that have no record of their own; else 0
 	Method   string        `json:"method,omitempty"`
-	Path     string        `json:"path,omitempty"`        // without query, cut to MaxPathBytes
+	Path     string        `json:"path,omitempty"`        // without query, as plainPath has it, cut to MaxPathBytes
 	Query    string        `json:"-"`                     // for whom is asked, and in no record: what Path leaves out, see queryOf
 	Opened   bool          `json:"opened,omitempty"`      // TLS was opened for a credential
 	Creds    []string      `json:"credentials,omitempty"` // names of those that were put in
@@ -60,6 +61,30 @@ type Recorder func(ctx context.Context, r Record) error
 // Asker decides about what Policy allows, before it is recorded: nil is yes, KindForbidden a no whose message the inside reads, and
 // any other error a no for now. ctx ends with Timeouts.Record.
 type Asker func(ctx context.Context, r Record) error
+
+// Watcher is told of what was allowed, while it lasts, and may end it before its time, once: end cuts it off, with an error whose message
+// is put on record. The proxy calls done when it is over.
+type Watcher func(r Record, end func(error)) (done func())
+
+// watched has Config.Watch look after a connection or request, which cut ends; done is to be called at its end, with how it went, and says
+// how that was.
+func (p *Proxy) watched(r *Record, cut func()) (done func(*refusal) *refusal) {
+	if p.cfg.Watch == nil {
+		return func(went *refusal) *refusal { return went }
+	}
+	var ended atomic.Pointer[refusal]
+	forget := p.cfg.Watch(*r, func(err error) {
+		ended.Store(refuse(RulePolicy, "%s", err.Error()))
+		cut()
+	})
+	return func(went *refusal) *refusal {
+		forget()
+		if why := ended.Load(); why != nil {
+			return why
+		}
+		return went
+	}
+}
 
 // asked is a refusal by Config.Ask; nil: there is none.
 func (p *Proxy) asked(r *Record) *refusal {

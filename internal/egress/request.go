@@ -50,6 +50,7 @@ func (p *Proxy) request(c *client, h *head) bool {
 		c.refuse(no, h.method)
 		return false
 	}
+	done := p.watched(e.rec, func() { _ = c.conn.Close() }) // nothing is copied any more, and the connection to the outside ends with this one
 	no = e.send()
 	keep := false
 	if no == nil {
@@ -58,7 +59,7 @@ func (p *Proxy) request(c *client, h *head) bool {
 		c.refuse(no, h.method)
 	}
 	e.measure()
-	p.ended(e.rec, e.began, no)
+	p.ended(e.rec, e.began, done(no))
 	if !keep || !e.again {
 		e.out.close()
 		c.kept = nil
@@ -88,7 +89,11 @@ func (e *exchange) decide() (no *refusal) {
 	}
 	e.search = e.p.searched(e.site)
 	path, _, _ := strings.Cut(e.path, "?")
-	e.rec.Path, e.rec.Query = cutTo(path, MaxPathBytes), queryOf(path, e.path)
+	plain := plainPath(path)
+	e.rec.Path, e.rec.Query = cutTo(plain, MaxPathBytes), queryOf(path, e.path)
+	if plain != path {
+		e.rec.Query = digestOf(e.path)
+	}
 	if e.frame, no = e.h.framing(); no != nil {
 		return no
 	}
@@ -226,11 +231,15 @@ func (e *exchange) failed(err error) *refusal {
 }
 
 // queryOf is what the path of a record leaves out of a request's target: the query, with its "?". Where that or the path is longer than is shown,
-// it is the digest of both, so that no other target is taken for this one.
+// or the path is written in another way than it is shown (plainPath), it is the digest of both, so that no other target is taken for this one.
 func queryOf(path, target string) string {
 	query := target[len(path):]
 	if len(path) > MaxPathBytes || len(query) > MaxQueryBytes {
-		return fmt.Sprintf("a path and query of %d bytes, SHA-256 %x", len(target), sha256.Sum256([]byte(target)))
+		return digestOf(target)
 	}
 	return query
+}
+
+func digestOf(target string) string {
+	return fmt.Sprintf("a path and query of %d bytes, SHA-256 %x", len(target), sha256.Sum256([]byte(target)))
 }

@@ -37,6 +37,7 @@ func (p *Proxy) connect(c *client, h *head) {
 		return
 	}
 	defer out.close()
+	done := p.watched(rec, func() { _, _ = c.conn.Close(), out.wire.Close() })
 	why := (*refusal)(nil)
 	if c.established() {
 		why = p.carry(c, s, out, rec)
@@ -44,7 +45,7 @@ func (p *Proxy) connect(c *client, h *head) {
 	if c.site == nil { // else its requests had the bytes, each its own
 		rec.Up, rec.Down = out.wire.up.Load(), out.wire.down.Load()
 	}
-	p.ended(rec, began, why)
+	p.ended(rec, began, done(why))
 }
 
 // connectTo reads where a CONNECT goes, and asks the limits and the lists.

@@ -119,6 +119,8 @@ type Egress struct {
 	Audit func(ctx context.Context, k stead.SessionKey, r egress.Record) error
 	// Ask decides about each connection that the network allows, as egress.Asker has it; nil: it is allowed.
 	Ask func(ctx context.Context, k stead.SessionKey, r egress.Record) error
+	// Watch may end what was allowed before its time, as egress.Watcher has it; nil: it goes on.
+	Watch func(k stead.SessionKey, r egress.Record, end func(error)) (done func())
 }
 
 // Remote is the driver of self-hosted environments.

@@ -59,6 +59,9 @@ func (h *Host) openEgress(b *box, policy egress.Policy, note environment.Note, o
 	if h.cfg.Egress.Ask != nil {
 		c.Ask = func(ctx context.Context, r egress.Record) error { return h.cfg.Egress.Ask(ctx, b.key, r) }
 	}
+	if h.cfg.Egress.Watch != nil {
+		c.Watch = func(r egress.Record, end func(error)) func() { return h.cfg.Egress.Watch(b.key, r, end) }
+	}
 	env, err := h.placeholders(own, policy, spec.Env, &c)
 	if err != nil {
 		return err

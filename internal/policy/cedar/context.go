@@ -196,7 +196,7 @@ func ofConnection(req *policy.Request, one attributes) types.Value {
 	case atKind:
 		return types.String(to.Kind)
 	case atMethod:
-		return types.String(to.Method)
+		return types.String(strings.ToUpper(to.Method)) // many servers take "post" for POST
 	case atPath:
 		return types.String(to.Path)
 	}
