@@ -76,6 +76,9 @@ func guardedServer(t *testing.T) guarded {
 	s.AddResource(&sdk.Resource{URI: "shop://wages", Name: "wages"}, func(context.Context, *sdk.ReadResourceRequest) (*sdk.ReadResourceResult, error) {
 		return &sdk.ReadResourceResult{Contents: []*sdk.ResourceContents{{URI: "shop://wages", Text: "Wages."}}}, nil
 	})
+	s.AddResource(&sdk.Resource{URI: "shop://wages/notes", Name: "notes", Annotations: &sdk.Annotations{Audience: []sdk.Role{"user"}}}, func(context.Context, *sdk.ReadResourceRequest) (*sdk.ReadResourceResult, error) {
+		return &sdk.ReadResourceResult{Contents: []*sdk.ResourceContents{{URI: "shop://wages/notes", Text: "Wages for people's eyes."}}}, nil
+	})
 	status := &atomic.Int64{}
 	srv := httptest.NewServer(door(status, sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, nil)))
 	t.Cleanup(srv.Close)

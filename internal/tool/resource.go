@@ -13,6 +13,7 @@ type Resource struct {
 	MIMEType string    // "": it does not say
 	Modified time.Time // zero: it does not say
 	Size     int64     // bytes; 0: it does not say
+	Audience []string  // whom its server means it for: "user", "assistant"; none: it does not say
 }
 
 // ResourcePart is what a resource says, or a part of it: a text, or bytes.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net"
 	"strings"
 	"time"
 
@@ -96,13 +97,26 @@ func (d *postgresDatabase) with(ctx context.Context, place room, within time.Dur
 	return nil
 }
 
-// unconnected tells why there is no connection. That the role is not let in is KindForbidden.
+// unconnected tells why there is no connection, without the driver's words, which have its address. That the role is not let in is KindForbidden.
 func (d *postgresDatabase) unconnected(ctx context.Context, within time.Duration, err error) error {
 	const noLogin, noPrivilege = "28", "42501" // classes and codes of SQLSTATE; the latter: it may not connect to this database
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (strings.HasPrefix(e.Code, noLogin) || e.Code == noPrivilege) {
-		return stead.Errorf(stead.KindForbidden, "the database %s does not let its role in (SQLSTATE %s)", d.name, e.Code) // without the driver's words, which have its address
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && (strings.HasPrefix(e.Code, noLogin) || e.Code == noPrivilege) {
+		return stead.Errorf(stead.KindForbidden, "the database %s does not let its role in (SQLSTATE %s)", d.name, e.Code)
 	}
-	return d.failed(ctx, within, err)
+	if ctx.Err() != nil {
+		return d.failed(ctx, within, ctx.Err())
+	}
+	if e != nil {
+		return stead.Errorf(stead.KindUnavailable, "the database %s can't be reached (SQLSTATE %s)", d.name, e.Code)
+	}
+	var said error = errors.New("there is no connection")
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if _, unknown := errors.AsType[*net.DNSError](op.Err); !unknown { // which has the name
+			said = op.Err
+		}
+	}
+	return stead.Wrap(stead.KindUnavailable, said, "the database %s can't be reached", d.name)
 }
 
 // settings are those of a connection that is used for no longer than within.

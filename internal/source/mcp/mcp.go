@@ -83,7 +83,7 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 	}
 	selection := source.Select(w.Spec)
 	for _, one := range listed {
-		if !selection.Has(one.URI) {
+		if !selection.Has(one.URI) || !forModels(one) {
 			continue
 		}
 		if err := w.Visit(source.Document{Path: one.URI, URI: one.URI, Stamp: stampOf(one), Read: func(ctx context.Context) (source.Content, error) {
@@ -93,6 +93,11 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// forModels reports whether a resource is meant for models too: one that its server means for users alone is not put before them.
+func forModels(r tool.Resource) bool {
+	return len(r.Audience) == 0 || slices.Contains(r.Audience, "assistant")
 }
 
 func stampOf(r tool.Resource) string {

@@ -2,6 +2,7 @@ package mcp_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,5 +77,24 @@ func TestWhatAResourceIs(t *testing.T) {
 		if err != nil || met != 1 {
 			t.Errorf("%s: met %d, %v", uri, met, err)
 		}
+	}
+}
+
+// What a server means for users alone is put before no model; when it says so later, the document goes with the next walk, which does not meet it.
+func TestWhatIsForUsersAloneIsNoDocument(t *testing.T) {
+	l := listed{}
+	for uri, audience := range map[string][]string{"a://nobody": nil, "a://user": {"user"}, "a://assistant": {"assistant"}, "a://both": {"user", "assistant"}} {
+		one := l[uri]
+		one.Audience = audience
+		l[uri] = one
+	}
+	var met []string
+	_, err := mcp.New([]mcp.Server{{Label: "s"}}, l, time.Now).Walk(t.Context(), source.Walk{Spec: source.Spec{Type: source.MCP, Server: "s"}, Visit: func(d source.Document) error {
+		met = append(met, d.Path)
+		return nil
+	}})
+	slices.Sort(met)
+	if want := []string{"a://assistant", "a://both", "a://nobody"}; err != nil || !slices.Equal(met, want) {
+		t.Errorf("met %q, %v, want %q", met, err, want)
 	}
 }

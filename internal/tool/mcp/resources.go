@@ -77,6 +77,9 @@ func (m *Manager) Resources(ctx context.Context, project stead.ProjectID, label 
 			}
 			one := tool.Resource{URI: r.URI, MIMEType: clip(r.MIMEType, maxMIMEBytes), Size: r.Size}
 			if r.Annotations != nil {
+				for _, role := range r.Annotations.Audience {
+					one.Audience = append(one.Audience, string(role))
+				}
 				one.Modified, _ = time.Parse(time.RFC3339Nano, r.Annotations.LastModified) // what is no time says nothing
 			}
 			out = append(out, one)
