@@ -237,6 +237,15 @@ func TestALogThatWasWrittenAnewIsFoundByAnEarlierCheckpoint(t *testing.T) {
 	if err := verify(whole, nil, kept); err != nil {
 		t.Fatalf("the log that grew: %v", err)
 	}
+	// A stream of all projects brings the checkpoints of each: those of others say nothing of this one, and alone they prove nothing.
+	another := kept[0]
+	another.Project, another.Root = "another", audit.Hash{1}
+	if err := verify(whole, nil, append([]audit.Checkpoint{another}, kept...)); err != nil {
+		t.Errorf("beside those of another project: %v", err)
+	}
+	if err := verify(whole, nil, []audit.Checkpoint{another}); err == nil || !strings.Contains(err.Error(), "none of the earlier checkpoints") {
+		t.Errorf("by those of another project alone: %v", err)
+	}
 	forged := &audittest.Memory{} // by somebody with the server's key and database
 	for range 10 {
 		if err := forged.AppendAudit(t.Context(), "one/two", []audit.Record{{Action: "file.write", Decision: audit.Allow}}); err != nil {

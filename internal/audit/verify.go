@@ -270,6 +270,9 @@ func (v *verifier) header(line []byte) error {
 		return v.problem(0, "the export does not say what the log begins behind")
 	}
 	v.tree, v.found.Records, v.bare = base, base.Size, base.Size > 0
+	if !v.keepOwn() {
+		return v.problem(0, "it is of project %.80q, and none of the earlier checkpoints is", h.Project)
+	}
 	for size := range v.earlier {
 		if size < base.Size {
 			v.found.Uncompared += len(v.earlier[size])
@@ -286,6 +289,19 @@ func (v *verifier) header(line []byte) error {
 	}
 	v.keys = []Verifier{key}
 	return nil
+}
+
+// keepOwn leaves out earlier checkpoints of other projects, since a stream brings those of all. false: there were some, and none is of this one.
+func (v *verifier) keepOwn() bool {
+	some := len(v.earlier) > 0
+	for size, all := range v.earlier {
+		if all = slices.DeleteFunc(all, func(c Checkpoint) bool { return c.Project != v.found.Project }); len(all) == 0 {
+			delete(v.earlier, size)
+		} else {
+			v.earlier[size] = all
+		}
+	}
+	return !some || len(v.earlier) > 0
 }
 
 func (v *verifier) record(line []byte) error {
@@ -319,7 +335,7 @@ func (v *verifier) record(line []byte) error {
 // compare holds the tree against the earlier checkpoints of its size.
 func (v *verifier) compare() {
 	for _, c := range v.earlier[v.tree.Size] {
-		if c.Project != v.found.Project || c.Root != v.tree.Root() {
+		if c.Root != v.tree.Root() {
 			v.doubt = v.problem(v.found.Last.Size+1, "the log is not the one of the earlier checkpoint of %d records", c.Size)
 		}
 	}
