@@ -74,7 +74,7 @@ func (a *app) eraseCmd() *cobra.Command {
 			}
 			return a.object(e.Raw, func(w io.Writer) {
 				g := e.Erased
-				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials, Texts: g.Texts, Entries: g.Entries, ShownSessions: g.ShownSessions, ShownItems: g.ShownItems}
+				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials, Texts: g.Texts, Entries: g.Entries, ShownSessions: g.ShownSessions, ShownItems: g.ShownItems, ShownFiles: g.ShownFiles}
 				fmt.Fprintf(w, "%s: erased are %s\n", e.ID, erasedWords(all))
 				if out == "" {
 					fmt.Fprint(w, e.Certificate)
@@ -103,6 +103,9 @@ func erasedWords(g erasure.Totals) string {
 	}
 	if g.ShownItems > 0 {
 		reasons += fmt.Sprintf(", and it was taken out of %d items of %d sessions that were shown it", g.ShownItems, g.ShownSessions)
+	}
+	if g.ShownFiles > 0 {
+		reasons += fmt.Sprintf(", and %d files of their checkpoints", g.ShownFiles)
 	}
 	if g.Items > 0 {
 		return fmt.Sprintf("the contents of %d items (%d events, %d blobs), %d memories", g.Items, g.Events, g.Blobs, g.Memories) + reasons

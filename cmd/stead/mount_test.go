@@ -35,6 +35,7 @@ func TestMemoryStoresAsFiles(t *testing.T) {
 	if now := must(t, n, "GET", memories, ""); strings.Count(now, `"object":"memory"`) != 4 || strings.Count(now, `"version":2`) != 1 {
 		t.Errorf("something was written twice: %s", now)
 	}
+	has(t, "a path of artifacts", 200, refused(t, n, store, "outputs/team"), `"param":"agent.tools[0].memory_stores[0].path"`, "become artifacts")
 	has(t, "a path that is none", 200, refused(t, n, store, "../x"), `"param":"agent.tools[0].memory_stores[0].path"`)
 }
 

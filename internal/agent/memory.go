@@ -172,6 +172,9 @@ func (r Rules) memoryStores(o param.Object) ([]MemoryStore, error) {
 // workspaceDir is where an environment has its workspace: see package environment.
 const workspaceDir = "/workspace"
 
+// outputsDir is where files become artifacts, which are kept by themselves: no memory is one.
+const outputsDir = "outputs"
+
 // maxMountPath is the longest path of a MemoryStore.
 const maxMountPath = 255
 
@@ -185,6 +188,9 @@ func mountPath(entry param.Object, others []MemoryStore) (string, error) {
 	dir = strings.TrimPrefix(dir, workspaceDir+"/")
 	if dir == "" || len(dir) > maxMountPath || !utf8.ValidString(dir) || strings.ContainsAny(dir, "\x00\n") || !filepath.IsLocal(dir) || path.Clean(dir) != dir || dir == "." {
 		return "", stead.Invalid(at, "%s must be a directory below %s, of at most %d bytes, such as memory/team", at, workspaceDir, maxMountPath)
+	}
+	if dir == outputsDir || strings.HasPrefix(dir, outputsDir+"/") {
+		return "", stead.Invalid(at, "%s is in %s/%s, whose files become artifacts", at, workspaceDir, outputsDir)
 	}
 	for _, o := range others {
 		if o.Path != "" && (o.Path == dir || strings.HasPrefix(o.Path, dir+"/") || strings.HasPrefix(dir, o.Path+"/")) {

@@ -25,6 +25,7 @@ type Erasure struct {
 		// ShownSessions were shown what went, which was taken out of ShownItems of theirs.
 		ShownSessions int64 `json:"shown_sessions"`
 		ShownItems    int64 `json:"shown_items"`
+		ShownFiles    int64 `json:"shown_files"`
 	} `json:"erased"`
 	Problem     string `json:"problem"`
 	Certificate string `json:"certificate"`

@@ -34,6 +34,11 @@ type Host interface {
 	Drop(key stead.SessionKey, residence stead.Seq)
 	// Forget removes what this node has of a session that is deleted.
 	Forget(ctx context.Context, key stead.SessionKey) error
+	// Rewrite makes checkpoints without files that must be forgotten, the earlier ones first. It changes none that is there.
+	Rewrite(ctx context.Context, key stead.SessionKey, checkpoints []string, f Forgetting) ([]Rewritten, error)
+	// Evict removes what this node's disk has of a workspace that is not resident: it is restored from its checkpoint when it is
+	// needed. unused says whether nobody has opened it, or is about to, and is asked before and once more when nobody can any more.
+	Evict(ctx context.Context, key stead.SessionKey, unused func() (bool, error)) error
 	// Files lists the workspace: as it is, where it is resident here, else as of the checkpoint.
 	Files(ctx context.Context, key stead.SessionKey, from State, q ListQuery) (FilePage, error)
 	// Admits says why a file of that path and size can't be put into the workspace as it is now
@@ -96,7 +101,9 @@ type State struct {
 	Residence  stead.Seq // names the last residence, 0 for none
 	Next       stead.Seq // names the one that Open begins
 	Files      []Put     // to put into the workspace
-	Note       Note
+	// Forget are files that must be forgotten, before anything runs; nil: none.
+	Forget *Forgetting
+	Note   Note
 	// Tools are the session's tools for code in the environment; nil: it has none.
 	Tools Caller
 	// Credentials are the session's.
@@ -168,8 +175,9 @@ type Skill struct {
 // SaveRequest says how to store a workspace.
 type SaveRequest struct {
 	Files    []Put
-	Previous string // digest of the last checkpoint
-	Publish  string // directory of which new and changed files become artifacts; "": none
+	Forget   *Forgetting // files that must be forgotten, before it is stored; nil: none
+	Previous string      // digest of the last checkpoint
+	Publish  string      // directory of which new and changed files become artifacts; "": none
 	// Room is how many files may become artifacts; 0: any number; NoRoom: none.
 	Room int
 	// Known maps a path to the digest of what was published from there last, or to the Mark of what was

@@ -67,6 +67,8 @@ type Totals struct {
 	// ShownSessions are those that were shown what went, and out of whose journals it was taken: out of ShownItems of theirs.
 	ShownSessions int64 `json:"shown_sessions,omitempty"`
 	ShownItems    int64 `json:"shown_items,omitempty"`
+	// ShownFiles are files of theirs that showed it, out of checkpoints of their workspaces, in each once.
+	ShownFiles int64 `json:"shown_files,omitempty"`
 	// Entries are the memories that were meant, of Memories: an entry, or those of a scope.
 	Entries int64 `json:"entries,omitempty"`
 }
@@ -139,6 +141,7 @@ func (c *Certificate) addShown(all []session.Redaction) error {
 		if len(c.Shown) < MaxListed {
 			c.Shown = append(c.Shown, r)
 		}
+		c.Erased.ShownFiles += int64(r.Files)
 		if c.Erased.ShownItems++; i == 0 || all[i-1].Session != r.Session {
 			c.Erased.ShownSessions++
 		}

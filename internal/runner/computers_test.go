@@ -264,6 +264,12 @@ func (h *computers) Forget(ctx context.Context, key stead.SessionKey) error {
 	return h.begin(ctx, "forget")
 }
 
+func (h *computers) Rewrite(context.Context, stead.SessionKey, []string, environment.Forgetting) ([]environment.Rewritten, error) {
+	return nil, stead.Errorf(stead.KindNotImplemented, "lines are no files")
+}
+
+func (h *computers) Evict(context.Context, stead.SessionKey, func() (bool, error)) error { return nil }
+
 func (h *computers) Files(_ context.Context, key stead.SessionKey, from environment.State, _ environment.ListQuery) (environment.FilePage, error) {
 	var page environment.FilePage
 	for _, l := range h.shelf.get(from.Checkpoint) {

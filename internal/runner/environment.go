@@ -45,7 +45,7 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	if err := a.record(p, session.KindEnvironmentCalled, called); err != nil {
 		return err
 	}
-	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, apart: apart, from: stateOf(a.state.Environment, a.state.Tail), known: a.state.Environment.Known(), view: *a.state.Environment,
+	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, apart: apart, from: a.r.stateOf(a.state.Environment, a.state.Tail), known: a.state.Environment.Known(), view: *a.state.Environment,
 		code: programmatic(a.state.Created.Agent.Spec.Tools), vaults: a.state.Created.VaultIDs, allowed: a.state.Request(effect, session.EnvironmentID(a.key.Session))}
 	if c.Publish {
 		act.publish = environment.OutputsDir
@@ -116,8 +116,8 @@ func (a *actor) keepApart(p *plan) error {
 }
 
 // stateOf is what the journal knows of an environment, for its host.
-func stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
-	s := environment.State{Setup: e.Setup, Layer: e.Layer, Residence: e.Residence, Next: next, Checkpoint: e.Opens()}
+func (r *Runner) stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
+	s := environment.State{Setup: e.Setup, Layer: e.Layer, Residence: e.Residence, Next: next, Checkpoint: e.Opens(), Forget: r.forgetting(e.Forget)}
 	for _, u := range e.Uploads {
 		s.Files = append(s.Files, environment.Put{Path: u.Path, Data: u.Data})
 	}
@@ -179,7 +179,7 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 	case session.ActionExpire:
 		return x.expire(ctx, host)
 	}
-	req := environment.SaveRequest{Files: x.from.Files, Compare: x.apart}
+	req := environment.SaveRequest{Files: x.from.Files, Compare: x.apart, Forget: x.from.Forget}
 	if c := x.view.Checkpoint; c != nil { // what is stored apart may be forgotten
 		req.Previous = c.Digest
 	}
@@ -194,6 +194,7 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
 			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, TooLarge: saved.TooLarge,
 			Refused: saved.Refused, Background: shortened(saved.Background), Usage: saved.Usage,
+			Forgot: x.view.Forget.Names(),
 		}), err
 	}
 	saved, err := host.Suspend(ctx, key, req)
@@ -202,7 +203,7 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 			x.a.log.Info("blobs that no event names are left", "err", swept)
 		}
 	}
-	out := session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Refused: saved.Refused, Usage: saved.Usage}
+	out := session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Refused: saved.Refused, Usage: saved.Usage, Forgot: x.view.Forget.Names()}
 	if x.apart {
 		out.Apart, out.Artifacts, out.TooLarge, out.Background, out.Changes = true, saved.Artifacts, saved.TooLarge, shortened(saved.Background), saved.Changes
 	}

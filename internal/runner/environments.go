@@ -298,7 +298,7 @@ func (r *Runner) Files(ctx context.Context, p stead.Principal, id string, q envi
 	if v.Environment.Gone() {
 		return environment.FilePage{}, expired()
 	}
-	return r.cfg.Environments.Files(ctx, v.Key, stateOf(v.Environment, 0), q)
+	return r.cfg.Environments.Files(ctx, v.Key, r.stateOf(v.Environment, 0), q)
 }
 
 // ReadFile implements session.Environments.
@@ -314,7 +314,7 @@ func (r *Runner) ReadFile(ctx context.Context, p stead.Principal, id, path strin
 	if v.Environment.Gone() {
 		return expired()
 	}
-	return r.cfg.Environments.ReadFile(ctx, v.Key, stateOf(v.Environment, 0), at, w)
+	return r.cfg.Environments.ReadFile(ctx, v.Key, r.stateOf(v.Environment, 0), at, w)
 }
 
 // Executor implements session.Environments.

@@ -26,12 +26,7 @@ func (a *actor) mountAsk() *session.MountAsk {
 		Key: a.key, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Agent: a.state.Created.Agent.ID, Labels: a.state.Labels(),
 		Teams: t.Teams, AllScopes: t.Scopes == agent.MemoryScopesAll, Scope: t.Scope, At: a.state.Tail,
 	}
-	for _, m := range t.MemoryStores {
-		if m.Path != "" {
-			ask.Mounts = append(ask.Mounts, session.Mount{Store: m.ID, Dir: m.Path, Writable: m.Access == agent.MemoryReadWrite})
-		}
-	}
-	if len(ask.Mounts) == 0 {
+	if ask.Mounts = session.Mounts(&a.state.Created.Agent.Spec); len(ask.Mounts) == 0 {
 		return nil
 	}
 	return &ask

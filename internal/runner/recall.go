@@ -24,6 +24,8 @@ type Memory interface {
 	Keep(ctx context.Context, ask session.LearnAsk, items bool) (session.MemoryKept, error)
 	// Mount brings memory stores together with their files in an environment. It may be called again.
 	Mount(ctx context.Context, ask session.MountAsk, files session.MountFiles) (session.Mounted, error)
+	// Forgotten says which files show memories (STORE/ID) that are forgotten, and what takes their places: see environment.Forgetting.
+	Forgotten(memories []string) (maxBytes int64, is func(name string, data []byte) (instead []byte, is bool))
 	// Forget forgets all that comes from a session, or from one item of it. It may be called again.
 	Forget(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error)
 	// Copied notes that a session is made as a copy of another one, and knows what that one was shown.

@@ -56,6 +56,15 @@ func (m *memories) Keep(context.Context, session.LearnAsk, bool) (session.Memory
 	return session.MemoryKept{}, nil
 }
 
+func (m *memories) Forgotten(memories []string) (int64, func(string, []byte) ([]byte, bool)) {
+	return 64 << 10, func(_ string, data []byte) ([]byte, bool) {
+		return []byte("gone"), slices.ContainsFunc(memories, func(name string) bool {
+			_, id, _ := strings.Cut(name, "/")
+			return strings.Contains(string(data), id+":")
+		})
+	}
+}
+
 func (m *memories) Copied(context.Context, stead.SessionKey, stead.SessionKey) error { return nil }
 
 func (m *memories) Redact(context.Context, stead.Principal, stead.SessionKey, string) (session.Erased, error) {

@@ -17,7 +17,7 @@ func (r *Runner) sweep(ctx context.Context, key stead.SessionKey) error {
 		return err
 	}
 	named := map[string]bool{}
-	for _, digest := range session.Digests(events) {
+	for _, digest := range session.Named(events) {
 		named[digest] = true
 	}
 	waits, err := session.StoredApart(key, events)

@@ -16,11 +16,29 @@ import (
 const youngFor = blob.Grace + time.Minute
 
 // Unshow takes out of a session's journal what it was shown, behind the event since, of memories and documents (STORE/ID) that are
-// forgotten. It can be called again, after a crash as well, and by several nodes. later is when texts that stood beside the journal will
-// be old enough to be removed. KindConflict while the session is in use, KindForbidden where a policy keeps it from being deleted by this
-// server, and by who erases as well, if anybody does: what one of them may is done.
+// forgotten, and the files that showed it out of its workspace and its checkpoints. It can be called again, after a crash as well, and by
+// several nodes. later is when what stood beside the journal will be old enough to be removed. KindConflict while the session is in use,
+// KindForbidden where a policy keeps it from being deleted by this server, and by who erases as well, if anybody does: what one of them may
+// is done.
 func (r *Runner) Unshow(ctx context.Context, key stead.SessionKey, eraser stead.Principal, since stead.Seq, names []string) (later time.Duration, err error) {
+	if later, err = r.unshowItems(ctx, key, eraser, since, names); err != nil {
+		return 0, err
+	}
+	files, err := r.unshowFiles(ctx, key, eraser, names)
+	return max(later, files), err
+}
+
+// mayUnshow is in whose name something is taken out of a session.
+func (r *Runner) mayUnshow(ctx context.Context, key stead.SessionKey, eraser stead.Principal) (stead.Principal, error) {
 	by := stead.Principal{Project: key.Project, Kind: stead.PrincipalNode, ID: "memory"}
+	err := r.allowDelete(ctx, by, key, "", true)
+	if stead.KindOf(err) == stead.KindForbidden && eraser.ID != "" {
+		return eraser, r.allowDelete(ctx, eraser, key, "", true)
+	}
+	return by, err
+}
+
+func (r *Runner) unshowItems(ctx context.Context, key stead.SessionKey, eraser stead.Principal, since stead.Seq, names []string) (later time.Duration, err error) {
 	for { // what was in memory may come into the journal once more: it is looked through until nothing was found
 		v, err := r.view(ctx, key)
 		if err == nil {
@@ -33,10 +51,7 @@ func (r *Runner) Unshow(ctx context.Context, key stead.SessionKey, eraser stead.
 		if err != nil || len(pass.found) == 0 {
 			return 0, err
 		}
-		err = r.allowDelete(ctx, by, key, "", true)
-		if stead.KindOf(err) == stead.KindForbidden && eraser.ID != "" {
-			by, err = eraser, r.allowDelete(ctx, eraser, key, "", true)
-		}
+		by, err := r.mayUnshow(ctx, key, eraser)
 		if err != nil {
 			return 0, err
 		}
@@ -215,7 +230,7 @@ func (r *Runner) Unshown(ctx context.Context, key stead.SessionKey, names []stri
 		for _, was := range p.Events {
 			out[i].Events = addRedacted(out[i].Events, was)
 		}
-		out[i].Blobs += p.Blobs
+		out[i].Blobs, out[i].Files = out[i].Blobs+p.Blobs, out[i].Files+p.Files
 		return nil
 	})
 	return out, err

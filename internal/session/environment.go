@@ -102,6 +102,7 @@ type EnvironmentPrepared struct {
 	Checkpoint environment.Checkpoint `json:"checkpoint"`
 	Blobs      []stead.Text           `json:"blobs,omitempty"`  // what storing them added: copies take them along
 	SetUp      *environment.SetUp     `json:"set_up,omitempty"` // what packages and set-up commands used
+	Dropped
 }
 
 // EnvironmentConnected is the outcome of ActionOpen. Files given before it are in the workspace.
@@ -142,6 +143,8 @@ type EnvironmentCheckpointed struct {
 	Background []string                `json:"background,omitempty"` // commands that ran in the background when it was made
 	Usage      environment.Usage       `json:"usage"`                // since the environment connected
 	Kept       stead.Seq               `json:"kept,omitempty"`       // of the event that stored it apart; 0: it was not
+	Forgot     []string                `json:"forgot,omitempty"`     // memories (STORE/ID) whose files were taken out before it was made
+	Dropped
 }
 
 // EnvironmentSuspended is the outcome of ActionSuspend: nothing runs any more, nothing is lost.
@@ -152,6 +155,7 @@ type EnvironmentSuspended struct {
 	Blobs      []stead.Text           `json:"blobs,omitempty"`
 	Refused    []environment.Refused  `json:"refused,omitempty"` // as in EnvironmentConnected
 	Usage      environment.Usage      `json:"usage"`
+	Forgot     []string               `json:"forgot,omitempty"` // as in EnvironmentCheckpointed
 
 	// Apart: the checkpoint is not the session's until it is approved. What follows is of such a one alone, as in EnvironmentCheckpointed.
 	Apart      bool                    `json:"apart,omitempty"`
@@ -159,6 +163,7 @@ type EnvironmentSuspended struct {
 	TooLarge   []environment.TooLarge  `json:"too_large,omitempty"`
 	Background []string                `json:"background,omitempty"`
 	Changes    *environment.Changes    `json:"changes,omitempty"`
+	Dropped
 }
 
 // EnvironmentExpired is the outcome of ActionExpire. In a copy it has no call: the copy was made of a

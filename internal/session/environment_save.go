@@ -9,11 +9,14 @@ import (
 // that: on the same node its files are still as they were left, and where they are not, opening it says
 // so. Nobody needs it to be resident afterwards. The same is done when a copy of the present is asked for.
 
-// KindInputCheckpoint asks for a checkpoint, since a copy of the session is about to be made.
+// KindInputCheckpoint asks for a checkpoint, since a copy of the session is about to be made, or something is forgotten.
 const KindInputCheckpoint = "input.checkpoint" // door
 
-// CheckpointInput is its payload: there is nothing to say beside it.
-type CheckpointInput struct{}
+// CheckpointInput is its payload.
+type CheckpointInput struct {
+	// Forget has files of memories taken out of the workspace before it is stored, whenever that is; nil: a copy is about to be made.
+	Forget *ForgetFiles `json:"forget,omitempty"`
+}
 
 // saveFirst puts a checkpoint before the end of a turn that touched the workspace: what a completed
 // turn made is durable, and published. When it can't be stored, after as many tries as there are, the
@@ -97,8 +100,9 @@ func (v *View) notStored(ev stead.Event, why EnvironmentError) {
 	e.Asked, e.Wanted, e.Reopened, e.Unsaved, e.Used = 0, 0, 0, true, max(v.Now, ev.At)
 }
 
-// wanted: somebody copies the session, and wants what is in the workspace now.
-func (e *EnvironmentView) wanted(ev stead.Event, _ CheckpointInput) {
+// wanted: somebody copies the session, and wants what is in the workspace now; or files are to be forgotten, at the latest when it is opened next.
+func (e *EnvironmentView) wanted(ev stead.Event, p CheckpointInput) {
+	e.Forget = e.Forget.and(ev.Seq, p.Forget)
 	connected := e.Status == EnvironmentConnectedNow
 	if !connected && !e.Unstocked() || !e.Hosted() || e.aside() || e.Declined { // of what waits for an approval, or was denied, no copy is made
 		return

@@ -57,6 +57,8 @@ type EnvironmentView struct {
 	Asked stead.Seq `json:"asked,omitempty"`
 	// Wanted is the event that asks for one since the session is copied, 0 for none: it outlives residences.
 	Wanted stead.Seq `json:"wanted,omitempty"`
+	// Forget are files that are to be taken out of the workspace before it is stored, or anything runs in it; nil: none.
+	Forget *ForgetFiles `json:"forget,omitempty"`
 	// Unpublished: a command of this turn may have made outputs that no checkpoint has published; or one of Cancelled,
 	// a turn that was cancelled, and so did not wait for that; 0: there is none.
 	Unpublished bool      `json:"unpublished,omitempty"`
@@ -310,6 +312,9 @@ func (v *View) checkpoint(ev stead.Event, c environment.Checkpoint, upto, call s
 	if e.Wanted < call {
 		e.Wanted = 0
 	}
+	if e.Forget != nil && e.Forget.Asked < call {
+		e.Forget = nil
+	}
 	e.Reopened = 0
 	e.dropUploads(upto)
 	if e.Touched < call {
@@ -343,6 +348,7 @@ func (e *EnvironmentView) expired(_ stead.Event, p EnvironmentExpired) {
 	e.Layer, e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Background, e.Residence, e.Skills = "", nil, 0, 0, nil, 0, nil
 	e.Uploads, e.Given, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans, e.Wanted = nil, nil, 0, nil, false, nil, false, 0
 	e.Apart, e.Declined = nil, false
+	e.Forget = nil
 }
 
 // Gone reports whether the workspace is deleted, or being deleted.

@@ -149,12 +149,16 @@ func digestOf(data []byte) string {
 
 // Digests returns the blobs that events refer to, each once, in order of first use. What a workspace
 // held that has expired since is not among them, unless something else holds it too.
-func Digests(events []stead.Event) []string { return digests(events, false) }
+func Digests(events []stead.Event) []string { return digests(events, false, false) }
 
 // EveryDigest is Digests with those of what is, or was, stored apart: no journal needs these, and a session that is erased has them.
-func EveryDigest(events []stead.Event) []string { return digests(events, true) }
+func EveryDigest(events []stead.Event) []string { return digests(events, true, true) }
 
-func digests(events []stead.Event, withApart bool) []string {
+// Named is Digests with those that nothing needs but what was under way when they were dropped: see Dropped. A sweep keeps them.
+func Named(events []stead.Event) []string { return digests(events, false, true) }
+
+func digests(events []stead.Event, withApart, withDropped bool) []string {
+	skip := func(key string) bool { return key == droppedKey && !withDropped }
 	var out []string
 	seen := map[string]bool{}
 	expired := slices.IndexFunc(events, expires) // what events before it say of a workspace is over; -1: never
@@ -169,7 +173,7 @@ func digests(events []stead.Event, withApart bool) []string {
 		if i < expired {
 			payload = withoutWorkspace(e.Kind, payload)
 		}
-		walkDigests(payload, func(d string) {
+		walkDigests(payload, skip, func(d string) {
 			if !seen[d] {
 				seen[d] = true
 				out = append(out, d)
@@ -187,6 +191,7 @@ func withoutWorkspace(kind string, payload any) any {
 	case KindEnvironmentPrepared, KindEnvironmentCheckpointed, KindEnvironmentSuspended:
 		if fields, ok := payload.(map[string]any); ok {
 			delete(fields, "blobs") // artifacts stay
+			delete(fields, droppedKey)
 		}
 	}
 	return payload
@@ -194,11 +199,11 @@ func withoutWorkspace(kind string, payload any) any {
 
 // walkDigests finds the objects that are the JSON of a stead.Text in a blob. Arguments of calls and
 // what an agent declares are other people's JSON, and hold none.
-func walkDigests(v any, found func(string)) {
+func walkDigests(v any, skip func(key string) bool, found func(string)) {
 	switch v := v.(type) {
 	case []any:
 		for _, x := range v {
-			walkDigests(x, found)
+			walkDigests(x, skip, found)
 		}
 	case map[string]any:
 		digest, isString := v["blob"].(string)
@@ -208,8 +213,8 @@ func walkDigests(v any, found func(string)) {
 			return
 		}
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			if k != "arguments" && k != "agent" && k != "tools" && k != "environment" && k != "config" && k != "object" && k != "request" && k != "spec" {
-				walkDigests(v[k], found)
+			if !skip(k) && k != "arguments" && k != "agent" && k != "tools" && k != "environment" && k != "config" && k != "object" && k != "request" && k != "spec" {
+				walkDigests(v[k], skip, found)
 			}
 		}
 	}

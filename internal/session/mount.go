@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 )
 
 // Memory stores as files of a session's environment. They are brought together with the stores before and after each
@@ -31,6 +32,20 @@ type Mount struct {
 	Store    string
 	Dir      string // relative to the workspace
 	Writable bool
+}
+
+// Mounts are the memory stores of an agent that are files.
+func Mounts(spec *agent.Spec) (out []Mount) {
+	t := spec.Memory()
+	if t == nil {
+		return nil
+	}
+	for _, m := range t.MemoryStores {
+		if m.Path != "" {
+			out = append(out, Mount{Store: m.ID, Dir: m.Path, Writable: m.Access == agent.MemoryReadWrite})
+		}
+	}
+	return out
 }
 
 // MountFiles is the workspace. Paths are relative to it.

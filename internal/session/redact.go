@@ -29,9 +29,15 @@ type ItemRedacted struct {
 	By     stead.Principal `json:"by"`
 	// Memories (STORE/ID) are what was taken out of the item, and nothing else was; empty: all that it said. See Unshower.
 	Memories []string `json:"memories,omitempty"`
+	// Files is how many files of these memories were taken out of checkpoints of the workspace, in each once. The event then makes no
+	// item either, and has FilesIndex.
+	Files int `json:"files,omitempty"`
 	// Blobs is how many texts beside the journal are named no longer, where the next look at the session removes them.
 	Blobs int `json:"blobs,omitempty"`
 }
+
+// FilesIndex is the Index of an ItemRedacted about checkpoints: without a Prefix, 0 is what was made of what was said.
+const FilesIndex = 1
 
 // RedactedEvent is an event that was written anew.
 type RedactedEvent struct {
@@ -46,6 +52,8 @@ type Redaction struct {
 	Item    string          `json:"item"`
 	Events  []RedactedEvent `json:"events"`
 	Blobs   int             `json:"blobs"` // texts that stood beside the journal
+	// Files is how many files of memories were taken out of checkpoints, in each once.
+	Files int `json:"files,omitempty"`
 	// Unnamed are the digests of these until they are removed.
 	Unnamed []string `json:"unnamed,omitempty"`
 }

@@ -243,6 +243,10 @@ type fork struct {
 
 // add appends an event under the next Seq, and folds it.
 func (f *fork) add(e stead.Event) error {
+	e, err := undropped(e)
+	if err != nil {
+		return err
+	}
 	e.Seq = f.view.Tail + 1
 	if err := f.view.Apply(e); err != nil {
 		return stead.Wrap(stead.KindInvalid, err, "the session's events can't be read")

@@ -222,6 +222,12 @@ func (m *machine) Drop(key stead.SessionKey, residence stead.Seq) {
 
 func (m *machine) Forget(context.Context, stead.SessionKey) error { return nil }
 
+func (m *machine) Rewrite(context.Context, stead.SessionKey, []string, environment.Forgetting) ([]environment.Rewritten, error) {
+	return nil, stead.Errorf(stead.KindNotImplemented, "nothing is files here")
+}
+
+func (m *machine) Evict(context.Context, stead.SessionKey, func() (bool, error)) error { return nil }
+
 func (m *machine) Files(context.Context, stead.SessionKey, environment.State, environment.ListQuery) (environment.FilePage, error) {
 	return environment.FilePage{}, nil
 }

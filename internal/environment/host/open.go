@@ -81,6 +81,9 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 		return environment.Opened{}, err
 	}
 	limits := environment.LimitsOf(cfg.Effective().Size)
+	if err := forgetIn(ctx, p, from.Forget); err != nil {
+		return environment.Opened{}, err
+	}
 	refused, err := h.put(ctx, key, p, limits, from.Files)
 	if err != nil {
 		return environment.Opened{}, err

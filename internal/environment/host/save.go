@@ -98,6 +98,9 @@ func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (env
 	if err != nil {
 		return environment.Saved{}, err
 	}
+	if err := forget(ctx, b.env, s.Forget); err != nil {
+		return environment.Saved{}, h.vanished(b, err)
+	}
 	blobs := h.blobs(b.key)
 	running, begin := b.inBackground(), time.Now() // before: what these write from here on may be missing
 	c, err := b.env.Checkpoint(ctx, blobs, s.Previous)

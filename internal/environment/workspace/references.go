@@ -17,6 +17,10 @@ func References(ctx context.Context, blobs environment.Blobs, digest string) ([]
 	if err != nil {
 		return nil, err
 	}
+	return references(stored), nil
+}
+
+func references(stored *manifest.Stored) []string {
 	sums := slices.Clone(stored.Chain)
 	for i, live := range stored.Live() {
 		if live > 0 {
@@ -31,7 +35,7 @@ func References(ctx context.Context, blobs environment.Blobs, digest string) ([]
 			digests = append(digests, s.String())
 		}
 	}
-	return digests, nil
+	return digests
 }
 
 // Verify reads all of a checkpoint and compares every piece with its hash: KindInvalid for what does

@@ -416,7 +416,7 @@ func (s *sync) forgotten(at string, h head, text string) error {
 	if h.forgotten && strings.TrimSpace(text) == "" {
 		return nil
 	}
-	return s.write(at, []byte("---\nid: "+h.id+"\ngone: true\n---\n"))
+	return s.write(at, gone(h.id))
 }
 
 // gone is a changed file whose entry is not there any more, or never was.

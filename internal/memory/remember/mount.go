@@ -76,6 +76,16 @@ func (r *Remember) Mount(ctx context.Context, ask session.MountAsk, files sessio
 	return out, nil
 }
 
+// Forgotten implements runner.Memory.
+func (r *Remember) Forgotten(memories []string) (maxBytes int64, is func(name string, data []byte) (instead []byte, is bool)) {
+	ids := map[string]bool{}
+	for _, m := range memories {
+		_, id, _ := strings.Cut(m, "/")
+		ids[id] = true
+	}
+	return mount.MaxFileBytes, mount.Forgotten(ids)
+}
+
 // mountFiles are a session's files as package mount has them.
 type mountFiles struct{ session.MountFiles }
 

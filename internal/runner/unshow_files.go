@@ -1,0 +1,407 @@
+package runner
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// What is forgotten of memory stores that are files goes from the workspace, from what is left of it on this disk, and from its checkpoints.
+//
+//	the workspace may hold it ─▶ input.checkpoint: its holder takes the files out and stores it
+//	checkpoints have it       ─▶ others take their places: events are written anew, and still name the old blobs, apart
+//	an hour later             ─▶ nobody builds on the old ones any more: they are removed, and then named no more
+//
+// A node that dies in between leaves the mark of what is forgotten due, and each step finds what the one before has done.
+
+// forgetAgain is when a workspace that could not be stored is asked for once more.
+const forgetAgain = 5 * time.Minute
+
+// forgetting is what a host is told of files that must be forgotten; nil: there are none.
+func (r *Runner) forgetting(f *session.ForgetFiles) *environment.Forgetting {
+	if f == nil || r.cfg.Memory == nil {
+		return nil
+	}
+	out := &environment.Forgetting{Dirs: f.Dirs}
+	out.MaxBytes, out.Is = r.cfg.Memory.Forgotten(f.Memories)
+	return out
+}
+
+// unshowFiles does so with the files of memories (STORE/ID). later is when blobs will be old enough to be removed.
+func (r *Runner) unshowFiles(ctx context.Context, key stead.SessionKey, eraser stead.Principal, names []string) (later time.Duration, err error) {
+	for asked := false; ; {
+		v, err := r.view(ctx, key)
+		if err == nil {
+			err = atRest(v)
+		}
+		if err != nil || !v.Environment.Hosted() || v.Environment.Gone() || r.cfg.Memory == nil {
+			return 0, err
+		}
+		if v.Environment.Action != "" {
+			return 0, stead.Errorf(stead.KindConflict, "the environment of session %s is being opened, or stored", key.Session)
+		}
+		if v.Environment.Apart != nil { // what is asked about is what was shown
+			return 0, stead.Errorf(stead.KindConflict, "the workspace of session %s is stored apart, until somebody approves or denies that it is kept", key.Session)
+		}
+		pass, err := r.fileShowing(ctx, key, names)
+		pass.eraser = eraser
+		if err != nil || len(pass.files.Memories) == 0 {
+			return 0, err
+		}
+		if r.cfg.Environments == nil {
+			return 0, stead.Errorf(stead.KindUnavailable, "this node has no environments, and can't look through checkpoints")
+		}
+		if wants, err := r.storeWithout(ctx, v, pass, asked); err != nil {
+			return 0, err
+		} else if wants {
+			asked = true
+			continue
+		}
+		changes, event, err := r.withoutFiles(ctx, key, pass)
+		if err != nil {
+			return 0, err
+		}
+		if len(changes)+len(event) == 0 {
+			return r.droppedFiles(ctx, v, pass)
+		}
+		if err := r.unshow(ctx, key, changes, event); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// filePass is what a look through a session's journal says of its checkpoints.
+type filePass struct {
+	eraser   stead.Principal
+	files    session.ForgetFiles // that are to go
+	stored   []storedEvent
+	forgot   map[string]bool      // memories whose files a workspace was stored without
+	askedAt  int64                // when that was asked for last, in Unix milliseconds
+	recorded map[stead.Seq]string // event that was written anew → digest of its data, as it is on record
+	sizes    map[string]int       // of blobs
+}
+
+type storedEvent struct {
+	event stead.Event
+	session.Stored
+}
+
+// fileShowing looks through a journal. It finds no files of stores that never were any.
+func (r *Runner) fileShowing(ctx context.Context, key stead.SessionKey, names []string) (*filePass, error) {
+	p := &filePass{forgot: map[string]bool{}, recorded: map[stead.Seq]string{}, sizes: map[string]int{}}
+	dirs := map[string][]string{}
+	err := r.eachEvent(ctx, key, func(e stead.Event) error {
+		if err := session.MountDirs(e, dirs); err != nil {
+			return err
+		}
+		return p.look(e)
+	})
+	for _, name := range names {
+		store, _, _ := strings.Cut(name, "/")
+		if in := dirs[store]; len(in) > 0 {
+			p.files.Memories, p.files.Dirs = append(p.files.Memories, name), append(p.files.Dirs, in...)
+		}
+	}
+	slices.Sort(p.files.Dirs)
+	p.files.Dirs = slices.Compact(p.files.Dirs)
+	return p, err
+}
+
+func (p *filePass) look(e stead.Event) error {
+	switch e.Kind {
+	case session.KindItemRedacted:
+		said, err := session.Decode[session.ItemRedacted](e)
+		for _, was := range said.Events {
+			if said.Prefix == "" && said.Index == session.FilesIndex {
+				p.recorded[was.Seq] = was.SHA256
+			}
+		}
+		return err
+	case session.KindInputCheckpoint:
+		asks, err := session.Decode[session.CheckpointInput](e)
+		if asks.Forget != nil {
+			p.askedAt = e.At
+		}
+		return err
+	}
+	s, ok, err := session.StoredBy(e)
+	if err != nil || !ok {
+		return err
+	}
+	p.stored = append(p.stored, storedEvent{e, s})
+	for _, name := range s.Forgot {
+		p.forgot[name] = true
+	}
+	for _, b := range slices.Concat(s.Blobs, s.Dropped.Blobs) {
+		p.sizes[b.Digest] = b.Bytes
+	}
+	return nil
+}
+
+// left reports whether a workspace may still hold some of it: none was stored without.
+func (p *filePass) left() bool {
+	return slices.ContainsFunc(p.files.Memories, func(name string) bool { return !p.forgot[name] })
+}
+
+// storeWithout has the workspace stored without the files where it is open, or was left with what no checkpoint has; of one that is at
+// rest it notes that they go before anything runs in it again. It reports whether that was asked for.
+func (r *Runner) storeWithout(ctx context.Context, v *session.View, p *filePass, asked bool) (bool, error) {
+	e := v.Environment
+	if e.Residence == 0 || v.Failed != nil || !p.left() {
+		return false, nil // nothing ran in it, or will; or that was done
+	}
+	open := e.Status == session.EnvironmentConnectedNow || e.Unstocked()
+	pending := e.Forget != nil && !slices.ContainsFunc(p.files.Memories, func(name string) bool { return !p.forgot[name] && !slices.Contains(e.Forget.Memories, name) })
+	if !open && pending {
+		return false, nil
+	}
+	if asked || open && pending && r.now()-p.askedAt < forgetAgain.Milliseconds() {
+		return false, stead.Errorf(stead.KindConflict, "the workspace of session %s is not stored yet without what is forgotten", v.Key.Session)
+	}
+	if _, err := r.mayUnshow(ctx, v.Key, p.eraser); err != nil {
+		return false, err
+	}
+	ev, err := session.NewEvent(r.now(), session.KindInputCheckpoint, session.CheckpointInput{Forget: &p.files})
+	if err != nil {
+		return false, err
+	}
+	if _, err := r.cfg.Store.Send(ctx, v.Key, journal.Input{Events: []stead.Event{ev}, If: v.Tail, Quiet: !open}); err != nil {
+		if stead.KindOf(err) == stead.KindTail {
+			err = stead.Wrap(stead.KindConflict, err, "session %s is in use", v.Key.Session)
+		}
+		return false, err
+	}
+	r.arrived(v.Key)
+	if !open {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeFirstTime)
+	defer cancel()
+	if err := r.untilStored(ctx, v.Key); err != nil {
+		return false, stead.Wrap(stead.KindConflict, err, "the workspace of session %s could not be stored without what is forgotten", v.Key.Session)
+	}
+	return true, nil
+}
+
+// withoutFiles makes the checkpoints without them, and says which events are to be written anew, and what is to be said about that: nothing
+// where nothing is left of it.
+func (r *Runner) withoutFiles(ctx context.Context, key stead.SessionKey, p *filePass) ([]journal.Change, []stead.Event, error) {
+	var digests []string
+	for _, s := range p.stored {
+		if !s.Apart && !slices.Contains(digests, s.Checkpoint.Digest) {
+			digests = append(digests, s.Checkpoint.Digest)
+		}
+	}
+	made, err := r.cfg.Environments.Rewrite(ctx, key, digests, *r.forgetting(&p.files))
+	if err != nil {
+		return nil, nil, err
+	}
+	with, needed, files := map[string]environment.Rewritten{}, map[string]bool{}, 0
+	for i, m := range made {
+		with[digests[i]], files = m, files+m.Files
+		for _, d := range m.Needs {
+			needed[d] = true
+		}
+	}
+	var changes []journal.Change
+	var again []session.RedactedEvent
+	dropped, named := 0, map[string]bool{}
+	for _, s := range p.stored {
+		if _, kept := with[s.Checkpoint.Digest]; !kept {
+			continue // it was stored apart, and is no checkpoint: see removeApart
+		}
+		next, n, err := r.replaced(ctx, key, p, s, with[s.Checkpoint.Digest], needed, named)
+		if err != nil {
+			return nil, nil, err
+		}
+		is := digestOf(next.Data)
+		if string(next.Data) != string(s.event.Data) {
+			changes = append(changes, journal.Change{Seq: s.event.Seq, Old: s.event.Data, New: next.Data})
+		} else if on, known := p.recorded[s.event.Seq]; known && on == is || !known && len(s.Dropped.Blobs) == 0 {
+			continue
+		}
+		dropped += n
+		again = append(again, session.RedactedEvent{Seq: s.event.Seq, Bytes: len(s.event.Data), SHA256: is})
+	}
+	if len(again) == 0 {
+		return nil, nil, nil
+	}
+	by, err := r.mayUnshow(ctx, key, p.eraser)
+	if err != nil {
+		return nil, nil, err
+	}
+	event, err := r.withoutEvent(by, p, again, files, dropped)
+	return changes, []stead.Event{event}, err
+}
+
+// withoutEvent says what was done.
+func (r *Runner) withoutEvent(by stead.Principal, p *filePass, events []session.RedactedEvent, files, blobs int) (stead.Event, error) {
+	return session.NewEvent(r.now(), session.KindItemRedacted, session.ItemRedacted{Index: session.FilesIndex, Events: events, By: by, Memories: p.files.Memories, Files: files, Blobs: blobs})
+}
+
+// replaced is the event of a checkpoint with the one that took its place, and how many blobs it drops. It names all that is needed and
+// that no event before it names.
+func (r *Runner) replaced(ctx context.Context, key stead.SessionKey, p *filePass, s storedEvent, with environment.Rewritten, needed, named map[string]bool) (stead.Event, int, error) {
+	next := s.Stored
+	if with.Checkpoint.Digest != s.Checkpoint.Digest {
+		next.Checkpoint.Digest, next.Checkpoint.Files, next.Checkpoint.Bytes = with.Checkpoint.Digest, with.Checkpoint.Files, with.Checkpoint.Bytes
+	}
+	if s.Apart { // kept by an event behind it, which names what it needs
+		out, err := session.WithStored(s.event, next)
+		return out, 0, err
+	}
+	next.Blobs = nil
+	dropped := 0
+	old := slices.Clone(s.Dropped.Blobs)
+	for _, b := range s.Blobs {
+		if needed[b.Digest] || s.event.Kind == session.KindEnvironmentPrepared { // that of a layer too, which was there before any memory
+			next.Blobs = append(next.Blobs, b)
+			named[b.Digest] = true
+		} else {
+			old, dropped = append(old, b), dropped+1
+		}
+	}
+	for _, d := range with.Needs {
+		if named[d] {
+			continue
+		}
+		size, err := r.sizeOf(ctx, key, p, d)
+		if err != nil {
+			return s.event, 0, err
+		}
+		next.Blobs = append(next.Blobs, stead.Text{Digest: d, Bytes: size})
+		named[d] = true
+	}
+	if dropped > 0 {
+		next.Dropped = session.Dropped{Blobs: slices.DeleteFunc(old, func(b stead.Text) bool { return needed[b.Digest] }), At: r.now()}
+	}
+	if next.Checkpoint == s.Checkpoint && dropped == 0 && slices.Equal(next.Blobs, s.Blobs) {
+		return s.event, 0, nil
+	}
+	out, err := session.WithStored(s.event, next)
+	return out, dropped, err
+}
+
+func (r *Runner) sizeOf(ctx context.Context, key stead.SessionKey, p *filePass, digest string) (int, error) {
+	if size, known := p.sizes[digest]; known {
+		return size, nil
+	}
+	data, err := r.cfg.Blobs.Get(ctx, key, digest)
+	p.sizes[digest] = len(data)
+	return len(data), err
+}
+
+// droppedFiles ends it: what is left on this disk goes, and, when nobody can build on them any more, the blobs of the checkpoints that were
+// replaced.
+func (r *Runner) droppedFiles(ctx context.Context, v *session.View, p *filePass) (later time.Duration, err error) {
+	if p.left() && v.Environment.Status != session.EnvironmentConnectedNow {
+		if err := r.cfg.Environments.Evict(ctx, v.Key, func() (bool, error) { return r.unopened(ctx, v) }); err != nil {
+			return 0, err
+		}
+	}
+	young, dropped := int64(0), map[string]bool{}
+	for _, s := range p.stored {
+		for _, b := range s.Dropped.Blobs {
+			young, dropped[b.Digest] = max(young, s.Dropped.At), true
+		}
+	}
+	if len(dropped) == 0 {
+		return r.removeApart(ctx, v.Key, p)
+	}
+	if later = time.UnixMilli(young).Add(youngFor).Sub(r.cfg.Now()); later > 0 {
+		return later, nil
+	}
+	if gone, err := r.removeDropped(ctx, v.Key, dropped); err != nil || !gone {
+		return youngFor, err
+	}
+	if err := r.undrop(ctx, v.Key, p); err != nil {
+		return 0, err
+	}
+	return r.removeApart(ctx, v.Key, p)
+}
+
+// removeApart removes what was stored apart and not kept.
+func (r *Runner) removeApart(ctx context.Context, key stead.SessionKey, p *filePass) (later time.Duration, err error) {
+	apart := map[string]bool{}
+	for _, s := range p.stored {
+		for _, b := range s.Blobs {
+			apart[b.Digest] = apart[b.Digest] || s.Apart
+		}
+	}
+	maps.DeleteFunc(apart, func(_ string, is bool) bool { return !is })
+	if len(apart) == 0 {
+		return 0, nil
+	}
+	if gone, err := r.removeDropped(ctx, key, apart); err != nil || !gone {
+		return youngFor, err
+	}
+	return 0, nil
+}
+
+// unopened reports whether nobody has opened an environment since it was looked at, or is about to.
+func (r *Runner) unopened(ctx context.Context, was *session.View) (bool, error) {
+	v, err := r.view(ctx, was.Key)
+	if err != nil {
+		return false, err
+	}
+	e := v.Environment
+	return e.Status != session.EnvironmentConnectedNow && e.Action == "" && e.Residence == was.Environment.Residence && (v.Failed != nil || !e.Unstocked()), nil
+}
+
+// removeDropped removes blobs that were dropped, but for those that something needs all the same; false: some are too young for that.
+func (r *Runner) removeDropped(ctx context.Context, key stead.SessionKey, dropped map[string]bool) (gone bool, err error) {
+	olderThan := r.cfg.Now().Add(-blob.Grace)
+	events, err := r.allEvents(ctx, key, nil)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range session.Digests(events) {
+		delete(dropped, d)
+	}
+	if _, err := r.cfg.Blobs.Sweep(ctx, key, func(d string) bool { return !dropped[d] }, olderThan); err != nil {
+		return false, err
+	}
+	for d := range dropped {
+		switch b, err := r.cfg.Blobs.Open(ctx, key, d); {
+		case err == nil:
+			b.Close()
+			return false, nil
+		case stead.KindOf(err) != stead.KindNotFound:
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// undrop has the events name them no more.
+func (r *Runner) undrop(ctx context.Context, key stead.SessionKey, p *filePass) error {
+	var changes []journal.Change
+	var events []session.RedactedEvent
+	for _, s := range p.stored {
+		if len(s.Dropped.Blobs) == 0 {
+			continue
+		}
+		with := s.Stored
+		with.Dropped = session.Dropped{}
+		next, err := session.WithStored(s.event, with)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, journal.Change{Seq: s.event.Seq, Old: s.event.Data, New: next.Data})
+		events = append(events, session.RedactedEvent{Seq: s.event.Seq, Bytes: len(s.event.Data), SHA256: digestOf(next.Data)})
+	}
+	by := stead.Principal{Project: key.Project, Kind: stead.PrincipalNode, ID: "memory"} // that nothing of it is named is nobody's decision
+	event, err := r.withoutEvent(by, p, events, 0, 0)
+	if err != nil {
+		return err
+	}
+	return r.unshow(ctx, key, changes, []stead.Event{event})
+}
