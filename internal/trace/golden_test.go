@@ -8,9 +8,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
@@ -256,6 +258,30 @@ func TestASummaryThatOutlivesItsTurn(t *testing.T) {
 	if got, want := strings.Join(names, ", "), "chat gpt cancelled, invoke_agent Avocet , invoke_agent Avocet , invoke_agent "; got != want {
 		t.Errorf("the spans are %s, want %s", got, want)
 	}
+}
+
+// TestFilesThatAreStoredApartAreInTheTrace: ending the environment for that is no refusal, and its time is seen.
+func TestFilesThatAreStoredApartAreInTheTrace(t *testing.T) {
+	r := &recorder{t: t, at: 1_790_000_000_000}
+	r.add(0, session.KindSessionCreated, session.Created{Agent: session.AgentPin{ID: "agent_1"}, Environment: json.RawMessage(`{"type":"openai_hosted"}`), Setup: &environment.Setup{Type: session.EnvironmentHosted}})
+	begin := r.add(0, session.KindInputMessage, session.Message{Input: []session.InputMessage{{Content: said("go")}}})
+	r.add(0, session.KindTurnStarted, session.TurnStarted{})
+	call := r.add(1, session.KindEnvironmentCalled, session.EnvironmentCalled{Action: session.ActionSuspend, Attempt: 1, Apart: true, Decision: policy.Decision{By: "policy", Version: "v1", Policies: []string{"files"}, Needs: &policy.Needs{}}})
+	r.add(40, session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: call, Apart: true})
+	r.add(1, session.KindTurnCompleted, session.TurnEnded{})
+	spans, err := trace.Spans(viewOf(t, r.events), sessiontest.Reader(r.events), begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range spans {
+		if s.Name == "environment suspend" {
+			if s.Attribute("error.type").Text() != "" || s.End-s.Start != trace.Time((40*time.Millisecond).Milliseconds()) {
+				t.Errorf("it is %+v", s)
+			}
+			return
+		}
+	}
+	t.Error("it is not there")
 }
 
 // TestWhatIsCutOffIsInItsTrace: a subagent's call of the model has used something when a node stops, and that stands in an event of its own.

@@ -75,7 +75,11 @@ func (f *folder) environment(e stead.Event) error {
 		}
 		o := f.start("environment", e.Seq, "", root.span, "environment "+string(p.Action), kindInternal,
 			text("stead.environment.action", string(p.Action)), number("stead.attempt", int64(p.Attempt)))
-		if f.decision(o, string(policy.EnvironmentEffect(string(p.Action))), &p.Decision); p.Decision.Allow {
+		effect := policy.EnvironmentEffect(string(p.Action))
+		if p.Store || p.Apart { // what it is done for was decided
+			effect = policy.EnvironmentSave
+		}
+		if f.decision(o, string(effect), &p.Decision); p.Decision.Allow || p.Decision.Needs != nil {
 			f.actions = append(f.actions, &action{o, e.Seq})
 		} else {
 			f.end(o, codeDenied)

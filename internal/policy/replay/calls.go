@@ -27,7 +27,7 @@ func (r *reader) calls(e stead.Event) (bool, error) {
 	case session.KindEnvironmentCalled:
 		p, err := session.Decode[session.EnvironmentCalled](e)
 		key := session.EffectKey{Effect: policy.EnvironmentEffect(string(p.Action)), Of: session.EnvironmentID(v.Key.Session)}
-		if p.Store { // it is opened for nothing else than to be saved
+		if p.Store || p.Apart { // it is opened, or ended, for what is to be saved
 			key.Effect = policy.EnvironmentSave
 		}
 		r.ask(v.Request(key.Effect, key.Of), p.Decision.Outcome(), r.answered(key))

@@ -135,6 +135,44 @@ func TestWhatWasApprovedPasses(t *testing.T) {
 	}
 }
 
+// TestFilesThatWaited: what ended the environment, so that its files wait, was asked about as storing them; what was approved passes.
+func TestFilesThatWaited(t *testing.T) {
+	key := stead.SessionKey{Project: "default", Session: "sess_0123456789abcdef0123456789abcdef"}
+	env, eve := session.EnvironmentID(key.Session), stead.Principal{Project: "default", Kind: stead.PrincipalUser, ID: "eve", Role: "owner"}
+	ask := policy.Decision{Version: "v", Needs: &policy.Needs{Roles: []stead.Role{"owner"}}}
+	yes := policy.Decision{Allow: true, Version: "v"}
+	checkpoint := environment.Checkpoint{Digest: "d"}
+	events := written(t,
+		session.KindSessionCreated, session.Created{Agent: session.AgentPin{ID: "agent_1"}, Setup: &environment.Setup{Type: session.EnvironmentHosted}},
+		session.KindEnvironmentCalled, session.EnvironmentCalled{Action: session.ActionOpen, Decision: yes},
+		session.KindEnvironmentConnected, session.EnvironmentConnected{Call: 2, Node: "n"},
+		session.KindEnvironmentCalled, session.EnvironmentCalled{Action: session.ActionSuspend, Apart: true, Decision: ask},
+		session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: 4, Upto: 4, Apart: true, Checkpoint: checkpoint},
+		session.KindEffectHeld, session.EffectHeld{EffectKey: session.EffectKey{Effect: policy.EnvironmentSave, Of: env}, Shown: []byte("{}"), Decision: ask},
+		session.KindInputEffect, session.EffectResult{Asked: 6, Decision: session.DecisionApprove, By: eve},
+		session.KindEnvironmentCalled, session.EnvironmentCalled{Action: session.ActionSave, Keep: true, Decision: yes},
+		session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{Call: 8, Upto: 4, Checkpoint: checkpoint, Kept: 5},
+	)
+	said, lines := effects(t, key, events)
+	want := []string{"2 environment.open " + env + " allow", "4 environment.save " + env + " approval", "6 environment.save " + env + " approval", "7 approval.give  allow", "8 environment.save " + env + " allow"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("asked was %q", lines)
+	}
+	if changed, err := replay.Changes(t.Context(), saving{*ask.Needs}, said.Asked, false); err != nil || len(changed) != 0 {
+		t.Errorf("the policy that was in force changes %+v, %v", changed, err)
+	}
+}
+
+// saving wants an approval of what is stored.
+type saving struct{ policy.Needs }
+
+func (a saving) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
+	if req.Effect != policy.EnvironmentSave {
+		return policy.Decision{Allow: true}, nil
+	}
+	return policy.Decision{Needs: &a.Needs}, nil
+}
+
 // TestOlderJournals: functions that nobody was asked about were asked for, and what names nobody is asked about for nobody.
 func TestOlderJournals(t *testing.T) {
 	key := stead.SessionKey{Project: "default", Session: "sess_1"}
