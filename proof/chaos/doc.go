@@ -8,6 +8,9 @@
 //
 // Every fourth driver gives its work to subagents: see together_test.go.
 //
+// Memories that are erased while nodes are killed go from every session that was shown them, and from the files of the data directory,
+// and certificates name them all: see forgotten_test.go.
+//
 // Beside them, on Linux, sessions whose commands append lines to the files of real sandboxes: see
 // TestEnvironments.
 //
