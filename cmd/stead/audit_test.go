@@ -17,7 +17,7 @@ import (
 // 503 and changes nothing, and what reads goes on; when it can again, so does the rest.
 func TestWhatCantBeRecordedIsNotDone(t *testing.T) {
 	n := openConfigured(t, registryConfig, io.Discard)
-	db, err := sql.Open("sqlite", filepath.Join(n.cfg.Data, sqliteFile))
+	db, err := sql.Open("sqlite", filepath.Join(n.cfg.Data, sqliteFile)+"?_pragma=busy_timeout(5000)") // the server writes as well
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,17 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -192,6 +196,27 @@ func TestItemText(t *testing.T) {
 		}
 		if got := it.Text(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.json, got, tt.want)
+		}
+	}
+}
+
+// TestWhatFailsOverTLSHasAHint: with TLS 1.3 a client whose certificate is refused hears of it in several ways, as it happens to be writing.
+func TestWhatFailsOverTLSHasAHint(t *testing.T) {
+	const refused, believed = "may have refused the client certificate", "is not believed"
+	for text, c := range map[string]struct {
+		err  error
+		hint string
+	}{
+		"an alert":      {&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, refused},
+		"a reset":       {fmt.Errorf("write: %w", syscall.ECONNRESET), refused},
+		"HTTP/2's own":  {errors.New("http2: client conn could not be established"), refused},
+		"no authority":  {&tls.CertificateVerificationError{Err: errors.New("unknown authority")}, believed},
+		"nobody there":  {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, ""},
+		"out of time":   {context.DeadlineExceeded, ""},
+		"no TLS at all": {tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, "speaks no TLS"},
+	} {
+		if hint := tlsHint(&url.Error{Op: "Get", Err: c.err}); (hint == "") != (c.hint == "") || !strings.Contains(hint, c.hint) {
+			t.Errorf("%s: %q", text, hint)
 		}
 	}
 }

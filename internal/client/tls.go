@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/stead-dev/stead"
@@ -88,9 +89,11 @@ func tlsHint(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "What answers there speaks no TLS: name it with http://."
 	}
-	// With TLS 1.3 the handshake is over for us before the server looks at our certificate: what is written meanwhile may fail first.
+	// With TLS 1.3 the handshake is over for us before the server looks at our certificate: what is written meanwhile may fail first. HTTP/2
+	// then has an error of its own that it exports nowhere, and not the alert.
 	op, ok := errors.AsType[*net.OpError](err)
-	if ok && op.Op == "remote error" || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+	early := strings.Contains(err.Error(), "client conn could not be established")
+	if ok && op.Op == "remote error" || early || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return "The server may have refused the client certificate (--cert, STEAD_CERT), or want one: it must be valid now, for clients, and of an authority that is trusted there. Why, the server's audit log says (authenticate)."
 	}
 	return ""
