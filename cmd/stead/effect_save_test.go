@@ -85,6 +85,7 @@ func (s *saver) moves() {
 // TestFilesWaitForApproval: what commands left is nobody's before it is approved, and is there then though the machine that had it is gone; exactly what was
 // shown. What is denied is in no file, artifact, copy and export.
 func TestFilesWaitForApproval(t *testing.T) {
+	needComputer(t)
 	for name, database := range map[string]string{"SQLite": "", "PostgreSQL": pgtest.URL(t)} {
 		t.Run(name, func(t *testing.T) {
 			const made = "Quetzalcoatlus"

@@ -203,9 +203,10 @@ func TestNothingToStoreAsksNobody(t *testing.T) {
 	}, withModel(script(calls("run", "{}"), reply("done"))), withComputers(h), withPolicy(saves(policy.Needs{})))
 }
 
-// TestSaveThatIsForbiddenMeanwhile: policies are asked again when it is approved.
+// TestSaveThatIsForbiddenMeanwhile: policies are asked again when it is approved. Where the files are not, the agent is told.
 func TestSaveThatIsForbiddenMeanwhile(t *testing.T) {
 	h, p := newComputers(nil), saves(policy.Needs{})
+	m := script(calls("run", echoHi), reply("done"), calls("look", "{}"), reply("seen"))
 	bubble(t, func(t *testing.T, n *node) {
 		id := n.compute("go")
 		a := n.held(id, policy.EnvironmentSave)
@@ -217,7 +218,12 @@ func TestSaveThatIsForbiddenMeanwhile(t *testing.T) {
 		if e := n.computer(id); len(n.stored(id)) != 0 || e.Error == nil || !strings.Contains(e.Error.Message, "policy p forbids it") {
 			t.Errorf("%d checkpoints, %+v", len(n.stored(id)), e.Error)
 		}
-	}, withModel(script(calls("run", echoHi), reply("done"))), withComputers(h), withPolicy(p))
+		n.send(id, says("look"))
+		n.idle(id)
+		if told := strings.Join(seen(m.last()), "|"); !strings.Contains(told, "environment was reset") || !strings.Contains(told, "echo hi") {
+			t.Errorf("opened without its files, the model was told %q", told)
+		}
+	}, withModel(m), withComputers(h), withPolicy(p))
 }
 
 // TestSaveBesideTurns: a cancelled turn ends at once, and what it made is asked about behind it; a new turn goes on with the files, is not held up, and what it

@@ -45,16 +45,16 @@ func (r *Runner) unshowFiles(ctx context.Context, key stead.SessionKey, eraser s
 		if err != nil || !v.Environment.Hosted() || v.Environment.Gone() || r.cfg.Memory == nil {
 			return 0, err
 		}
+		pass, err := r.fileShowing(ctx, key, names)
+		pass.eraser = eraser
+		if err != nil || len(pass.files.Memories) == 0 {
+			return 0, err
+		}
 		if v.Environment.Action != "" {
 			return 0, stead.Errorf(stead.KindConflict, "the environment of session %s is being opened, or stored", key.Session)
 		}
 		if v.Environment.Apart != nil { // what is asked about is what was shown
 			return 0, stead.Errorf(stead.KindConflict, "the workspace of session %s is stored apart, until somebody approves or denies that it is kept", key.Session)
-		}
-		pass, err := r.fileShowing(ctx, key, names)
-		pass.eraser = eraser
-		if err != nil || len(pass.files.Memories) == 0 {
-			return 0, err
 		}
 		if r.cfg.Environments == nil {
 			return 0, stead.Errorf(stead.KindUnavailable, "this node has no environments, and can't look through checkpoints")

@@ -61,7 +61,8 @@ func (d *desks) of(key stead.SessionKey) string {
 
 func (d *desks) Open(ctx context.Context, key stead.SessionKey, from environment.State) (environment.Opened, error) {
 	dir := filepath.Join(d.dir, string(key.Session))
-	if _, err := os.Stat(dir); err != nil { // evicted, or a copy's
+	_, evicted := os.Stat(dir)
+	if evicted != nil { // or a copy's
 		if err := workspace.Restore(ctx, dir, blob.Of(*d.blobs, key), from.Checkpoint); err != nil {
 			return environment.Opened{}, err
 		}
@@ -69,7 +70,9 @@ func (d *desks) Open(ctx context.Context, key stead.SessionKey, from environment
 	if err := d.forget(key, from.Forget); err != nil {
 		return environment.Opened{}, err
 	}
-	return d.computers.Open(ctx, key, from)
+	opened, err := d.computers.Open(ctx, key, from)
+	opened.Kept = evicted == nil
+	return opened, err
 }
 
 // forget puts other files in the places of those that must go.

@@ -145,12 +145,17 @@ func (v *View) dropApart() {
 func (v *View) declined(ev stead.Event, why string) {
 	e := v.Environment
 	v.dropApart()
-	if e.Status != EnvironmentConnectedNow && e.Lost == "" {
-		e.Lost = lostDeclined
-	}
+	e.stays()
 	e.Unstored = nil // whatever was said before
 	v.notStored(ev, EnvironmentError{Code: codeSandbox, Type: "invalid_request_error", Message: why})
-	e.Declined, e.Unstored.Declined = true, true
+	e.Unstored.Declined = true
+}
+
+// stays: what the workspace holds is where it is, and nowhere else.
+func (e *EnvironmentView) stays() {
+	if e.Declined = true; e.Status != EnvironmentConnectedNow && e.Lost == "" {
+		e.Lost = lostDeclined
+	}
 }
 
 // Opens is the digest of what the environment is opened with, or read from, where its workspace is not.
@@ -221,7 +226,7 @@ func StoredApart(key stead.SessionKey, events []stead.Event) ([]string, error) {
 			return nil, err
 		}
 	}
-	if v.Environment == nil || v.Environment.Apart == nil {
+	if v.Environment == nil || v.Environment.Apart == nil || v.Environment.Gone() {
 		return nil, nil
 	}
 	a, out := v.Environment.Apart, []string(nil)

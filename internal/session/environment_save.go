@@ -104,7 +104,7 @@ func (v *View) notStored(ev stead.Event, why EnvironmentError) {
 func (e *EnvironmentView) wanted(ev stead.Event, p CheckpointInput) {
 	e.Forget = e.Forget.and(ev.Seq, p.Forget)
 	connected := e.Status == EnvironmentConnectedNow
-	if !connected && !e.Unstocked() || !e.Hosted() || e.aside() || e.Declined { // of what waits for an approval, or was denied, no copy is made
+	if !connected && !e.Unstocked() || !e.Hosted() || e.aside() || e.Declined && p.Forget == nil { // of what waits for an approval, or was denied, no copy is made
 		return
 	}
 	e.Wanted, e.Unsaved, e.RetryAt = ev.Seq, false, 0

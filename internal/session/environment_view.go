@@ -215,7 +215,7 @@ func (v *View) environmentCalled(ev stead.Event, p EnvironmentCalled) {
 	e.Expiring, e.Publishing = e.Expiring || expires(ev), p.Publish
 	if p.Keep && !p.Decision.Allow { // policies forbid by now what was to be approved
 		v.dropApart()
-		e.Declined = true
+		e.stays()
 	}
 }
 
@@ -253,7 +253,7 @@ func (v *View) connected(ev stead.Event, p EnvironmentConnected) {
 			e.Touched, e.Commands, e.Unstored, e.Background, e.Given, e.Declined = 0, nil, nil, nil, nil, false
 		}
 	}
-	e.Residence, e.Skills, e.Unsaved, e.Asked = p.Call, p.Skills, e.Declined, 0
+	e.Residence, e.Skills, e.Unsaved, e.Asked = p.Call, p.Skills, e.Declined && e.Wanted == 0, 0
 	put := e.dropUploads(p.Upto)
 	if len(put) > 0 {
 		v.overtaken()
