@@ -205,19 +205,24 @@ func (l *lecture) named(ctx context.Context, id string, scope Scope) (*draft, er
 	return &draft{Record: r, content: e.Content}, nil
 }
 
-// merge adds to an entry that it was said again: where, and that it is surer.
+// merge adds to an entry that it was said again: where, and that it is surer. What users alone said stays their word whoever says it back, and becomes it
+// once they say it: others are not cited beside them then.
 func (l *lecture) merge(d *draft, c Content) {
 	l.taught.Merged++
 	if d.byPerson() {
 		return
 	}
-	sources := slices.Clone(d.content.cited())
-	for _, src := range c.Sources {
+	sources, again := slices.Clone(d.content.cited()), slices.Clone(c.Sources)
+	if d.content.weight() == 2 || c.weight() == 2 {
+		others := func(src Source) bool { return src.Author != stead.RoleUser }
+		sources, again = slices.DeleteFunc(sources, others), slices.DeleteFunc(again, others)
+	}
+	for _, src := range again {
 		if !slices.ContainsFunc(sources, func(o Source) bool { return o.Session == src.Session && o.Item == src.Item }) && len(sources) < MaxSources {
 			sources = append(sources, src)
 		}
 	}
-	if len(sources) == len(d.content.cited()) {
+	if slices.Equal(sources, d.content.cited()) {
 		return // it is known to be said there
 	}
 	const surest = 0.99

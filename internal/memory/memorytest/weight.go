@@ -28,4 +28,10 @@ func weightOfWords(f *serviceFixture) {
 	f.knows("Before that", "The editor is ed. ← b:user (was); The editor is emacs. ← b:assistant (was); The editor is nano. ← b:user b:assistant; The editor is vim. ← a:user")
 	f.learn(sessionA, 8, saidBy(sessionA, 400, "The editor is helix.", user))
 	f.knows("Behind the user's own", "The editor is ed. ← b:user (was); The editor is emacs. ← b:assistant (was); The editor is helix. ← a:user; The editor is nano. ← b:user b:assistant; The editor is vim. ← a:user (was)")
+	f.learn(sessionB, 10, saidBy(sessionB, 500, "The editor is helix.", agent)) // said back
+	f.learn(sessionB, 11, saidBy(sessionB, 600, "The editor is micro.", user, agent))
+	f.knows("Behind what is said back", "The editor is ed. ← b:user (was); The editor is emacs. ← b:assistant (was); The editor is helix. ← a:user; The editor is micro. ← b:user b:assistant; The editor is nano. ← b:user b:assistant (was); The editor is vim. ← a:user (was)")
+	f.learn(sessionA, 9, saidBy(sessionA, 700, "The editor is micro.", user)) // said by the user as well
+	f.learn(sessionB, 12, saidBy(sessionB, 800, "The editor is pico.", user, agent))
+	f.knows("Behind what the user says too", "The editor is ed. ← b:user (was); The editor is emacs. ← b:assistant (was); The editor is helix. ← a:user; The editor is micro. ← b:user a:user; The editor is nano. ← b:user b:assistant (was); The editor is pico. ← b:user b:assistant; The editor is vim. ← a:user (was)")
 }
