@@ -19,6 +19,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/workspace"
 	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
@@ -444,4 +445,53 @@ func TestAWorkspaceIsStoredWhileItsFilesAreTakenOut(t *testing.T) {
 		}
 		d.nowhere(n, id)
 	}, withModel(script(calling(3)...)), withMemory(&memories{}), with(func(c *runner.Config) { c.Environments, c.Foreign, c.EnvironmentIdle = d, asItIs, time.Minute }))
+}
+
+// TestFilesOfWhatIsForgottenWhereStoringIsAskedAbout: what was stored apart and kept is replaced as other checkpoints are; what was denied goes with its
+// blobs, and the workspace that was left is without it.
+func TestFilesOfWhatIsForgottenWhereStoringIsAskedAbout(t *testing.T) {
+	for name, last := range map[string]string{"kept": session.DecisionApprove, "denied": session.DecisionDeny} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesks(t)
+			bubble(t, func(t *testing.T, n *node) {
+				*d.blobs = n.cfg.Blobs
+				d.puts = first
+				id := n.compute("go", agent.Tool{Type: agent.ToolMemory, ServerLabel: agent.ToolMemory, MemoryStores: []agent.MemoryStore{{ID: "memstore_1", Path: "notes"}}})
+				for i, decision := range []string{session.DecisionApprove, last} {
+					if i > 0 {
+						d.puts = second
+						n.send(id, says("go on"))
+					}
+					a := n.held(id, policy.EnvironmentSave)
+					if _, err := n.unshow(id); stead.KindOf(err) != stead.KindConflict {
+						t.Fatalf("while somebody is asked: %v", err)
+					}
+					if err := n.decide(id, eve, a, decision); err != nil {
+						t.Fatal(err)
+					}
+					n.idle(id)
+				}
+				for range 6 {
+					_, err := n.unshow(id)
+					if err != nil && stead.KindOf(err) != stead.KindConflict {
+						t.Fatal(err)
+					}
+					time.Sleep(youngEnough)
+				}
+				if later, err := n.unshow(id); err != nil || later != 0 {
+					t.Fatalf("in the end: %v, %v\n%q", later, err, n.course(id))
+				}
+				for name, text := range read(filepath.Join(d.dir, string(id))) {
+					if strings.Contains(text, hidden) {
+						t.Errorf("the workspace has it in %s", name)
+					}
+				}
+				for _, digest := range session.EveryDigest(n.events(id)) {
+					if data, err := n.cfg.Blobs.Get(context.Background(), n.key(id), digest); err == nil && strings.Contains(string(data), hidden) {
+						t.Errorf("blob %s has it", digest)
+					}
+				}
+			}, withModel(script(calling(2)...)), withMemory(&memories{}), withPolicy(saves(policy.Needs{})), with(func(c *runner.Config) { c.Environments, c.Foreign, c.EnvironmentIdle = d, asItIs, time.Minute }))
+		})
+	}
 }
