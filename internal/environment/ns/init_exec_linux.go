@@ -68,11 +68,11 @@ func (f fork) start() (int, error) {
 }
 
 // lastBusyWait is the longest wait for a program that somebody has open to write. Whoever wrote it may
-// have closed it: a process that is forked at that moment, as the server forks those of other boxes,
+// have closed it: a process that is forked at that moment, as the server forks those of other boxes, and on a busy machine for long,
 // has it open until it executes its own program.
 //
 // Source: github.com/golang/go/issues/22315.
-const lastBusyWait = 32 * time.Millisecond
+const lastBusyWait = 512 * time.Millisecond
 
 // reap collects every process that ends, and says so of those that were commands.
 func (i *inmate) reap() {
