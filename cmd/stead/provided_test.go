@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,15 @@ policies:
     @id("ask-mail") @approval("owner") forbid(principal, action == Action::"tool.call", resource == Tool::"provider/connector_gmail");
     @id("wires") forbid(principal, action == Action::"tool.call", resource == Tool::"function/wire") when { context.labels.hasTag("untrusted") };
 `
+
+// manyTools are as many entries of a list of tools.
+func manyTools(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf(`{"type":"tool_%d"}`, i))
+	}
+	return strings.Join(all, ",")
+}
 
 // TestToolsOfProvidersAreGoverned: what a provider runs itself is decided before it is offered, at each door; what is allowed is passed on byte for byte,
 // and recorded; what a kill switch stops is refused by its type, its server's label and address.
@@ -87,8 +97,14 @@ func TestToolsOfProvidersAreGoverned(t *testing.T) {
 				res, got := responses(strings.Replace(mcp(label, `,"allowed_tools":["web_search"]`), `"https://`+label, `"https://x`, 1))
 				refused("a server called "+label, 400, res, got, "server_label")
 			}
+			for _, at := range []string{" https://x.example/mcp", "https://ｘ.example/mcp"} {
+				res, got := responses(strings.Replace(mcp("x", ``), "https://x.example/mcp", at, 1))
+				refused("a server whose address others may read otherwise", 400, res, got, "a host in ASCII")
+			}
+			res, got := responses(manyTools(1025))
+			refused("more tools than are decided", 400, res, got, "at most 1024 tools")
 			// What it brings may be of a stranger: a function that is not for such calls is decided, and so the call can't be passed on.
-			res, got := responses(`{"type":"function","name":"wire"},{"type":"web_search"}`)
+			res, got = responses(`{"type":"function","name":"wire"},{"type":"web_search"}`)
 			refused("a function beside it", 400, res, got, "tools[1].type")
 			res, got = ask(t, n, "POST", "/v1/chat/completions", `{"model":"chat","messages":[],"tools":[{"type":"code_interpreter"}]}`)
 			refused("in a chat", 403, res, got, "provider/code_interpreter")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
@@ -144,6 +145,11 @@ func httpTransport(o param.Object) (*Transport, error) {
 	if u.User != nil {
 		return nil, secret(o.Path("server_url"))
 	}
+	if !PlainHost(u.Hostname()) {
+		e := stead.Invalid(o.Path("server_url"), "%s must have its host in ASCII", o.Path("server_url"))
+		e.Hint = "Write it as xn--…, as the network does: policies and kill switches go by it."
+		return nil, e
+	}
 	for name := range u.Query() {
 		if secretName(name) {
 			return nil, secret(o.Path("server_url"))
@@ -166,6 +172,12 @@ func httpTransport(o param.Object) (*Transport, error) {
 		return nil, err
 	}
 	return &Transport{Type: TransportHTTP, ServerURL: raw, Headers: headers, Auth: auth}, nil
+}
+
+// PlainHost reports whether a host is written in ASCII. Of others several are one: who looks them up takes ｓhop.example for shop.example, and who compares
+// them does not.
+func PlainHost(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
 // AuthOAuth is the Auth of a transport whose server is told, by OAuth, for whom the agent acts.

@@ -82,6 +82,7 @@ func TestToolServersInEnvironmentsRefused(t *testing.T) {
 		{`"server_label":"web","connection_origin":"moon"`, "tools[0].connection_origin", "must be one of"},
 		{`"server_label":"web","transport":{"type":"http","server_url":"https://tools.example","auth":"basic"}`, "tools[0].transport.auth", "must be one of"},
 		{`"server_label":"web","connection_origin":"environment","transport":{"type":"http","server_url":"https://tools.example","auth":"oauth"}`, "tools[0].transport.auth", "told of no user"},
+		{`"server_label":"web","transport":{"type":"http","server_url":"https://ｔools.example/mcp"}`, "tools[0].transport.server_url", "in ASCII"},
 		{stdio(`"cwd":""`), "tools[0].transport.command", "required"},
 		{stdio(`"command":""`), "tools[0].transport.command", "program"},
 		{stdio(`"command":"a\u0000b"`), "tools[0].transport.command", "program"},

@@ -28,7 +28,7 @@ func offered(door string, req request, late [][]byte) []policy.Offer {
 	if len(late) == 0 && !slices.ContainsFunc(lists, req.Has) && !slices.ContainsFunc(switchedOn(), req.Has) { // the rest of most calls is not looked at
 		return nil
 	}
-	o := offers{within: within}
+	o := offers{within: within, has: map[policy.Offer]bool{}}
 	for _, list := range late {
 		o.list(list)
 	}
@@ -52,10 +52,12 @@ func offered(door string, req request, late [][]byte) []policy.Offer {
 type offers struct {
 	within string // the member of an entry that has its name: chat's
 	all    []policy.Offer
+	has    map[policy.Offer]bool
 }
 
 func (o *offers) add(one policy.Offer) {
-	if !slices.Contains(o.all, one) {
+	if !o.has[one] {
+		o.has[one] = true
 		o.all = append(o.all, one)
 	}
 }
@@ -90,10 +92,10 @@ func (o *offers) tool(entry []byte) {
 			named(v)
 		}
 	}
-	kinds := valuesOf(entry, "type")
+	kinds := textsOf(entry, "type")
 	clients := len(kinds) == 0
-	for _, v := range kinds {
-		clients = o.kind(textOf(v), entry, len(names) > 0) || clients
+	for _, kind := range kinds {
+		clients = o.kind(kind, entry, len(names) > 0) || clients
 	}
 	for _, name := range names {
 		if clients {
@@ -137,6 +139,18 @@ func valuesOf(b []byte, name string) (out [][]byte) {
 			out = append(out, b[from:to])
 		}
 	})
+	return out
+}
+
+// textsOf are valuesOf as texts, each once; what is none is "".
+func textsOf(b []byte, name string) (out []string) {
+	has := map[string]bool{}
+	for _, v := range valuesOf(b, name) {
+		if text := textOf(v); !has[text] {
+			has[text] = true
+			out = append(out, text)
+		}
+	}
 	return out
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -81,6 +82,15 @@ func TestCallsAreHeldUntilAllAreDecided(t *testing.T) {
 	}
 }
 
+// repeated are members of one name with as many values.
+func repeated(name, value string, times int) string {
+	var b strings.Builder
+	for i := range times {
+		fmt.Fprintf(&b, `,"%s":"%s%d"`, name, value, i+1)
+	}
+	return b.String()
+}
+
 // TestOffered: whatever way a request says of what the client or its model's provider would do, and however often. What the provider does is written
 // behind a star, with where it goes.
 func TestOffered(t *testing.T) {
@@ -100,7 +110,11 @@ func TestOffered(t *testing.T) {
 		{model.DialectResponses, `{"tools":[{"type":"function","\u0074ype":"web_search","name":"a"}]}`, []string{"*provider/web_search", "function/a"}},
 		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"s","server_url":"https://Shop.example/mcp","allowed_tools":["a","b"]},{"type":"mcp","server_label":"t","server_url":"https://t.example:8443","allowed_tools":{"read_only":true}}]}`, []string{"*s/a@shop.example:443", "*s/b@shop.example:443", "*t@t.example:8443"}},
 		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"s","server_label":"t","server_url":"https://a.example","allowed_tools":["a"],"allowed_tools":[]}]}`, []string{"*s@a.example:443", "*t@a.example:443"}},
-		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"mail","connector_id":"connector_gmail"}]}`, []string{"*provider/connector_gmail", "*mail"}},
+		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"mail","connector_id":"connector_gmail","server_url":null}]}`, []string{"*provider/connector_gmail", "*mail"}},
+		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"s","allowed_tools":{"tool_names":["pay"],"TOOL_NAMES":["look"]}}]}`, []string{"*s/pay"}},
+		// What has no name is refused: where it is can't be told, or it is said too often.
+		{model.DialectResponses, `{"tools":[{"type":"mcp","server_label":"s","server_url":" https://shop.example/mcp"},{"type":"mcp","server_label":"s","server_url":"https://ｓhop.example"}]}`, []string{"*"}},
+		{model.DialectResponses, `{"tools":[{"type":"mcp"` + repeated("server_label", "s", 300) + repeated("server_url", "https://s.example:", 300) + `}]}`, []string{"*"}},
 		{model.DialectResponses, `{"tools":[{"type":"shell"},{"type":"shell","environment":{"type":"local"}}]}`, []string{"function/shell"}},
 		{model.DialectResponses, `{"tools":[{"type":"shell","environment":{"type":"container_auto"}}]}`, []string{"function/shell", "*provider/shell"}},
 		{model.DialectResponses, `{"input":[{"type":"tool_search_output","tools":[{"type":"function","name":"late"},{"type":"web_search"}]},{"type":"mcp_list_tools","tools":[{"name":"x"}]}]}`, []string{"function/late", "*provider/web_search"}},

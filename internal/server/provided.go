@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -27,6 +28,12 @@ import (
 
 // maxNamedTools is how many tools of a server are decided one by one; of more, all of the server's are.
 const maxNamedTools = 64
+
+// maxProvided is how many of them a request may offer: each is decided, and recorded.
+const maxProvided = 1024
+
+// maxPlaces is how many servers an entry may be about, by saying twice what it is called or where it is.
+const maxPlaces = 16
 
 // maxBrought is how many sources of what such tools bring are told apart.
 const maxBrought = 8
@@ -74,53 +81,70 @@ func plainType(kind string) string {
 	return kind
 }
 
-// server adds the tools of a tool server that the provider calls.
+// server adds the tools of a tool server that the provider calls. One about too many, or of which it can't be told where it is, has no name, and so is
+// refused.
 func (o *offers) server(entry []byte) {
-	var where []string
-	for _, v := range valuesOf(entry, "server_url") {
-		where = append(where, stead.HostPort(textOf(v)))
-	}
-	for _, v := range valuesOf(entry, "connector_id") {
-		if id := textOf(v); id != "" {
+	for _, id := range textsOf(entry, "connector_id") {
+		if id != "" {
 			o.add(policy.Offer{Resource: policy.ProviderServer + "/" + id, Provider: true})
 		}
 	}
-	if len(where) == 0 {
-		where = []string{""}
+	labels := textsOf(entry, "server_label")
+	where, plain := placesOf(entry)
+	if len(labels) == 0 || len(labels)*len(where) > maxPlaces || !plain {
+		labels, where = []string{""}, []string{""}
 	}
-	labels := valuesOf(entry, "server_label")
-	if len(labels) == 0 {
-		labels = [][]byte{nil} // nothing is called so, and it is refused
-	}
+	tools := namedTools(entry)
 	for _, label := range labels {
 		for _, at := range where {
-			for _, tool := range namedTools(entry) {
-				o.add(policy.Offer{Resource: textOf(label) + tool, Server: textOf(label), Destination: at, Provider: true})
+			for _, tool := range tools {
+				o.add(policy.Offer{Resource: label + tool, Server: label, Destination: at, Provider: true})
 			}
 		}
 	}
 }
 
+// placesOf are where a tool server is said to be, as HOST:PORT; "" is not known here. plain: whoever reads it reads the same, which is not so of what is no
+// URL to us, nor of hosts that are not in ASCII, of which several are one.
+func placesOf(entry []byte) (where []string, plain bool) {
+	for _, text := range textsOf(entry, "server_url") {
+		if text == "" { // null, mostly, beside a connector
+			continue
+		}
+		at := stead.HostPort(text)
+		if at == "" || !agent.PlainHost(at) {
+			return nil, false
+		}
+		where = append(where, at)
+	}
+	if len(where) == 0 {
+		where = []string{""}
+	}
+	return where, true
+}
+
 // namedTools are the tools of a server that may be called, as "/NAME"; "" is any.
 func namedTools(entry []byte) []string {
+	whole := []string{""}
 	var out []string
 	for _, v := range valuesOf(entry, "allowed_tools") {
+		lists := [][]byte{v}
+		if len(v) > 0 && v[0] == '{' {
+			lists = valuesOf(v, "tool_names") // as it is written: a decoder would take TOOL_NAMES for it, too
+		}
+		if len(lists) != 1 {
+			return whole
+		}
 		var names []string
-		var filter struct {
-			Names []string `json:"tool_names"`
-		}
-		if json.Unmarshal(v, &names) != nil && len(valuesOf(v, "tool_names")) == 1 && json.Unmarshal(v, &filter) == nil {
-			names = filter.Names
-		}
-		if len(names) == 0 {
-			return []string{""}
+		if json.Unmarshal(lists[0], &names) != nil || len(names) == 0 {
+			return whole
 		}
 		for _, name := range names {
 			out = append(out, "/"+name)
 		}
 	}
 	if len(out) == 0 || len(out) > maxNamedTools {
-		return []string{""}
+		return whole
 	}
 	return out
 }
@@ -146,6 +170,15 @@ func brought(offers []policy.Offer) stead.Labels {
 
 // provided asks about each tool that the provider runs.
 func (c *call) provided(ctx context.Context) error {
+	many := 0
+	for _, o := range c.offers {
+		if o.Provider {
+			many++
+		}
+	}
+	if many > maxProvided {
+		return stead.Invalid("tools", "tools: at most %d tools that the model's provider runs may be offered", maxProvided)
+	}
 	for _, o := range c.offers {
 		if !o.Provider {
 			continue
@@ -166,7 +199,7 @@ func (c *call) named(ctx context.Context, o policy.Offer) error {
 	case o.Server == "" && strings.HasPrefix(o.Resource, policy.ProviderServer+"/"):
 		return nil
 	case o.Server == "" || strings.Contains(o.Server, "/"):
-		return stead.Invalid("tools", "tools: server_label is required for a tool server, without a slash: policies and kill switches go by it")
+		return stead.Invalid("tools", "tools: a tool server needs one server_label, without a slash, and a server_url with a host in ASCII (xn--…): policies and kill switches go by them")
 	}
 	return c.s.rulesFor(ctx, c.by).Free("tools: server_label", o.Server)
 }

@@ -19,7 +19,7 @@ func heard(door string, body []byte) (labels stead.Labels, late [][]byte) {
 	case model.DialectChat:
 		h.entries(body, "messages", func(_ []byte, key string, value []byte) { h.message(key, value) })
 	case model.DialectResponses:
-		h.entries(body, "input", h.item)
+		h.entries(body, "input", h.member)
 	}
 	if h.sources != nil {
 		labels = stead.Labels{session.LabelUntrusted: h.sources}
@@ -31,6 +31,9 @@ func heard(door string, body []byte) (labels stead.Labels, late [][]byte) {
 type hearing struct {
 	sources []string // each once
 	late    [][]byte
+
+	item  []byte // that was looked at last
+	lists bool   // it is a listing
 }
 
 func (h *hearing) add(source string) {
@@ -65,12 +68,20 @@ func (h *hearing) message(key string, value []byte) {
 	}
 }
 
-// item looks at a member of an item of a response: no message has members of these names but content, and whatever calls a tool has what
+// listing is isListing, found out once an item: it may have a member as often as it likes.
+func (h *hearing) listing(item []byte) bool {
+	if len(h.item) == 0 || &h.item[0] != &item[0] {
+		h.item, h.lists = item, isListing(item)
+	}
+	return h.lists
+}
+
+// member looks at a member of an item of a response: no message has members of these names but content, and whatever calls a tool has what
 // came of it in one.
-func (h *hearing) item(item []byte, key string, value []byte) {
+func (h *hearing) member(item []byte, key string, value []byte) {
 	switch key {
 	case "tools": // a client's search for tools brings them along
-		if !isListing(item) {
+		if !h.listing(item) {
 			h.late = append(h.late, value)
 		}
 	case "output", "outputs", "results", "error":
