@@ -154,12 +154,15 @@ func unwaited(d policy.Decision, open map[*rule]bool) policy.Decision {
 
 // toolsNamed are the tools of a server that policies name, as resources.
 func toolsNamed(sets []*Set, server string) (out []string) {
+	const begin = string(typeTool) + "::"
 	for _, s := range sets {
 		for _, r := range s.rules {
-			text := string(r.policy.MarshalCedar())
-			for _, rest := range strings.Split(text, string(typeTool)+`::"`+server+"/")[1:] {
-				name := strings.TrimSuffix(quoted(`"`+rest), `"`)
-				if resource := server + "/" + strings.TrimPrefix(name, `"`); !slices.Contains(out, resource) {
+			for _, rest := range strings.Split(string(r.policy.MarshalCedar()), begin+`"`)[1:] {
+				var named types.EntityUID
+				if named.UnmarshalCedar([]byte(begin+quoted(`"`+rest))) != nil {
+					continue // it is none: the end of a text, and what is behind it
+				}
+				if resource := string(named.ID); strings.HasPrefix(resource, server+"/") && !slices.Contains(out, resource) {
 					out = append(out, resource)
 				}
 			}

@@ -32,6 +32,7 @@ func TestUnforeseen(t *testing.T) {
 		{`forbid(principal, action == Action::"tool.call", resource in Server::"shop");`, false, "ynn"},
 		{`forbid(principal, action == Action::"tool.call", resource == Tool::"shop/refund");`, false, "yyn"},
 		{`forbid(principal, action == Action::"tool.call", resource) when { resource == Tool::"shop/refund" };`, false, "yyn"},
+		{`forbid(principal, action == Action::"tool.call", resource == Tool::"shop/don't\u{a0}pay");`, false, "yyn"},
 		{`forbid(principal, action == Action::"tool.call", resource) when { context.tool == "refund" };`, false, "yyu"},
 		{`forbid(principal, action == Action::"tool.call", resource) when { context.server == "shop" && context.tool != "look" };`, false, "yyu"},
 		{`forbid(principal, action == Action::"tool.call", resource) when { context has destination && context.destination like "*.example:443" };`, false, "ynn"},
