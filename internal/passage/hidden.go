@@ -9,10 +9,19 @@ import (
 // What a page hides from its readers is not what it says: nobody would see instructions there. Hidden is what its own tag says so of: hidden, aria-hidden,
 // and in style what is not displayed, not visible, seen through, or has no size. What style sheets and scripts hide is not seen.
 
-// hides reports whether an element is hidden. Pages as a whole are not: scripts show them. tag is all of the tag.
-func hides(name, tag string) bool {
+// hiding is how much of an element nobody sees.
+type hiding int
+
+const (
+	shown hiding = iota
+	small        // its text has no size: none is seen unless what is in it has a size of its own
+	gone         // all of it
+)
+
+// hides is how an element is hidden. Pages as a whole are not: scripts show them. tag is all of the tag.
+func hides(name, tag string) (how hiding) {
 	if name == "html" || name == "body" || void(name) {
-		return false
+		return shown
 	}
 	seen := map[string]bool{}
 	for attribute, value := range attributes(tag) {
@@ -23,49 +32,84 @@ func hides(name, tag string) bool {
 		switch attribute {
 		case "hidden":
 			if !strings.EqualFold(value, "until-found") { // which a search in the page shows
-				return true
+				return gone
 			}
 		case "aria-hidden":
 			if strings.EqualFold(value, "true") {
-				return true
+				return gone
 			}
 		case "style":
-			if hidesStyle(html.UnescapeString(value)) {
-				return true
+			how = hidesStyle(value)
+		}
+		if how == gone {
+			return gone
+		}
+	}
+	return how
+}
+
+// hidesStyle is how declarations of CSS hide an element.
+func hidesStyle(css string) (how hiding) {
+	for property, value := range declarations(css) {
+		switch property {
+		case "display":
+			if value == "none" {
+				return gone
+			}
+		case "visibility":
+			if value == "hidden" || value == "collapse" {
+				return gone
+			}
+		case "opacity", "width", "height", "max-width", "max-height":
+			if nothing(value) {
+				return gone
+			}
+		case "font-size":
+			if how = shown; nothing(value) {
+				how = small
 			}
 		}
+	}
+	return how
+}
+
+// sizes reports whether a tag gives its text a size, whatever it lies in has.
+func sizes(tag string) bool {
+	for attribute, value := range attributes(tag) {
+		if attribute != "style" {
+			continue
+		}
+		sized := false
+		for property, value := range declarations(value) {
+			if property == "font-size" {
+				relative := strings.HasSuffix(value, "%") || strings.HasSuffix(value, "em") && !strings.HasSuffix(value, "rem") || value == "inherit" || value == "smaller" || value == "larger"
+				sized = !nothing(value) && !relative
+			}
+		}
+		return sized
 	}
 	return false
 }
 
-// hidesStyle reports whether declarations of CSS hide an element.
-func hidesStyle(css string) bool {
-	for {
-		before, comment, ok := strings.Cut(css, "/*")
-		if !ok {
-			break
+// declarations yields those of a style attribute, in small letters.
+func declarations(css string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		css := html.UnescapeString(css)
+		for {
+			before, comment, ok := strings.Cut(css, "/*")
+			if !ok {
+				break
+			}
+			css = before + after(comment, "*/")
 		}
-		css = before + after(comment, "*/")
-	}
-	for one := range strings.SplitSeq(strings.ToLower(css), ";") {
-		property, value, _ := strings.Cut(one, ":")
-		value, _, _ = strings.Cut(value, "!")
-		switch value = strings.TrimSpace(value); strings.TrimSpace(property) {
-		case "display":
-			if value == "none" {
-				return true
-			}
-		case "visibility":
-			if value == "hidden" || value == "collapse" {
-				return true
-			}
-		case "opacity", "font-size", "width", "height", "max-width", "max-height":
-			if nothing(value) {
-				return true
+		for one := range strings.SplitSeq(strings.ToLower(css), ";") {
+			property, value, _ := strings.Cut(one, ":")
+			value, _, _ = strings.Cut(value, "!")
+			if !yield(strings.TrimSpace(property), strings.TrimSpace(value)) {
+				return
 			}
 		}
 	}
-	return false
 }
 
 // nothing reports whether a length or a number is none, in whatever unit.
@@ -149,33 +193,46 @@ func endedBy(name, next string) bool {
 	return false
 }
 
-// skip returns what is behind an element that began in front of doc: behind its end, or where something begins that it is not part of.
-func (w *page) skip(doc, name string) string {
+// maxLooked is how many bytes of a page are read ahead for text that has a size of its own; behind that none is taken to be small.
+const maxLooked = 4 * MaxBytes
+
+// skip returns what is behind an element that is hidden, and began in front of doc: behind its end, or where something begins that it is not part of.
+// hidden: it is, and not small alone with something in it that has a size.
+func (w *page) skip(doc, name string, how hiding) (rest string, hidden bool) {
+	if how == small {
+		if w.looked > maxLooked {
+			return doc, false
+		}
+		all := len(doc)
+		defer func() { w.looked += all - len(rest) }()
+	}
 	in := nest{names: []string{name}, of: map[string]int{name: 1}}
 	for {
 		if doc = doc[markup(doc):]; doc == "" {
-			return ""
+			return "", true
 		}
-		next, closes, tag, rest := readTag(doc)
+		next, closes, tag, behind := readTag(doc)
 		switch {
 		case next == "":
 		case textless(next):
 			if !closes && !strings.HasSuffix(tag, "/") {
-				rest = after(afterFold(rest, "</"+next), ">")
+				behind = after(afterFold(behind, "</"+next), ">")
 			}
 		case closes && in.of[next] > 0:
 			if in.close(next); len(in.names) == 0 {
-				return rest
+				return behind, true
 			}
 		case closes && w.open[next] > 0: // of what it lies in
-			return doc
+			return doc, true
 		case closes:
 		case endedBy(name, next) && in.boxes == 0:
-			return doc
+			return doc, true
+		case how == small && sizes(tag):
+			return doc, false
 		case !void(next):
 			in.open(next)
 		}
-		doc = rest
+		doc = behind
 	}
 }
 

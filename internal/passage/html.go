@@ -27,6 +27,7 @@ type page struct {
 	pre     int    // how many <pre> are open
 	started bool
 	open    map[string]int // of boxed elements, by name
+	looked  int            // bytes, see maxLooked
 	grid
 }
 
@@ -92,14 +93,20 @@ func (w *page) tag(doc string) string {
 		return ""
 	}
 	name, closes, inside, doc := readTag(doc)
-	switch {
-	case textless(name):
+	if textless(name) {
 		if !closes && !strings.HasSuffix(inside, "/") {
 			return after(afterFold(doc, "</"+name), ">")
 		}
 		return doc
-	case !closes && hides(name, inside):
-		return w.skip(doc, name)
+	}
+	if !closes {
+		if how := hides(name, inside); how != shown {
+			if rest, hidden := w.skip(doc, name, how); hidden {
+				return rest
+			}
+		}
+	}
+	switch {
 	case !boxed(name):
 	case closes:
 		w.open[name] = max(w.open[name]-1, 0)

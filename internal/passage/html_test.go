@@ -57,7 +57,12 @@ func TestHiddenTextOfHTMLIsNone(t *testing.T) {
 		`<table><tr><th>a<th>b<tr hidden><td>x<td>y<tr><td>c<td>d</table>on`:                            "| a | b |\n|---|---|\n| c | d |\n\non\n",
 		`<input hidden value=x>on`:                                                                      "on\n",
 		`<body style="opacity:0"><p>on`:                                                                 "on\n",
-		`<a aria-hidden="true" href="#x">#</a>Setup`:                                                    "Setup\n",
+		// Mail is laid out so, and lists whose entries are to stand without gaps.
+		`<div style="font-size:0px;text-align:left"><table><tr><td style="font-size:0px"><div style="font-size:13px">Hello</div></td></tr></table></div>on`: "| Hello |\n|---|\n\non\n",
+		`<div style="font-size:0">a<span style="font-size:50%">b</span><i style="font-size:2em">c</i></div>on`:                                              "on\n",
+		`<p style="font-size:0">a<p style="font-size:9px">on`:                                                                                               "on\n",
+		`<div style="font-size:0;display:none"><b style="font-size:9px">a</b></div>on`:                                                                      "on\n",
+		`<a aria-hidden="true" href="#x">#</a>Setup`:                                                                                                        "Setup\n",
 	} {
 		if got := markdown(doc); got != want {
 			t.Errorf("%s\nis   %q\nwant %q", doc, got, want)
