@@ -47,8 +47,9 @@ type refusal struct {
 }
 
 type refusals struct {
-	of    Record // the first
-	count int    // of those that were not recorded
+	of     Record // the first
+	count  int    // of those that were not recorded
+	untold bool   // the next one is to have a record
 }
 
 // NewRefusals makes one. out is told what could not be stored.
@@ -58,14 +59,21 @@ func NewRefusals(log *Log, now func() time.Time, out *slog.Logger) *Refusals {
 
 // Refused records that a call was, by the first of the record's Policies: Detail is the call. The error says that it could not be stored.
 func (s *Refusals) Refused(ctx context.Context, r Record) error {
-	if s.counted(r) {
+	one, first := s.counted(r)
+	if !first {
 		return nil
 	}
-	return s.log.Append(ctx, r)
+	err := s.log.Append(ctx, r)
+	if err != nil && ctx.Err() == nil { // it is not stored, and not only too late for who asks: the next one is the first
+		s.mu.Lock()
+		one.untold = true
+		s.mu.Unlock()
+	}
+	return err
 }
 
-// counted reports whether a refusal is one more of its kind, and has no record of its own.
-func (s *Refusals) counted(r Record) bool {
+// counted counts a refusal with others of its kind. first: it is to have a record of its own.
+func (s *Refusals) counted(r Record) (one *refusals, first bool) {
 	who := refused{r.Project, r.Principal.Kind, r.Principal.ID, ""}
 	if len(r.Policies) > 0 {
 		who.by = r.Policies[0]
@@ -73,7 +81,7 @@ func (s *Refusals) counted(r Record) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return false
+		return &refusals{}, true
 	}
 	if s.kinds == nil {
 		s.kinds, s.of = map[refusal]*refusals{}, map[refused]int{}
@@ -83,16 +91,18 @@ func (s *Refusals) counted(r Record) bool {
 	if s.kinds[k] == nil && s.of[who] >= MaxRefusalKinds {
 		k = refusal{refused: who}
 	}
-	one := s.kinds[k]
+	one = s.kinds[k]
 	if one == nil {
-		one = &refusals{of: r}
+		one = &refusals{of: r, untold: k.act != ""}
 		s.kinds[k] = one
-		if s.of[who]++; k.act != "" {
-			return false
-		}
+		s.of[who]++
+	}
+	if one.untold {
+		one.untold = false
+		return one, true
 	}
 	one.count++
-	return true
+	return one, false
 }
 
 // over ends a window.

@@ -90,12 +90,26 @@ func TestAStoppedCallerWritesAFewRecords(t *testing.T) {
 	})
 }
 
-// TestARefusalThatCantBeRecordedIsSaid: the caller of it knows.
+// TestARefusalThatCantBeRecordedIsSaid: the caller of it knows, and the next one is recorded in full in its place.
 func TestARefusalThatCantBeRecordedIsSaid(t *testing.T) {
 	store := &audittest.Memory{}
 	store.Fail(errors.New("no room"))
 	s := audit.NewRefusals(audit.NewLog(store), time.Now, slog.New(slog.DiscardHandler))
-	if err := s.Refused(t.Context(), refusedCall("eve", "GET /v1/agents")); err == nil {
-		t.Error("it was not recorded, and nobody knows")
+	for range 2 {
+		if err := s.Refused(t.Context(), refusedCall("eve", "GET /v1/agents")); err == nil {
+			t.Error("it was not recorded, and nobody knows")
+		}
+	}
+	store.Fail(nil)
+	for range 2 {
+		if err := s.Refused(t.Context(), refusedCall("eve", "GET /v1/agents")); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := recordsOf(t, store); len(got) != 2 || got[0].Request != "req_1" || got[1].Detail != "GET /v1/agents, refused 1 more times" {
+		t.Errorf("recorded is %+v", got)
 	}
 }
