@@ -76,6 +76,21 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// Whoever says https where a Stead speaks http is told so, and not that nobody is there.
+func TestAServerWithoutTLS(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(srv.Close)
+	c, err := New("https" + strings.TrimPrefix(srv.URL, "http"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	_, err = c.Session(t.Context(), "sess_1")
+	if e, ok := errors.AsType[*stead.Error](err); !ok || !strings.Contains(e.Hint, "http://") {
+		t.Errorf("%#v", err)
+	}
+}
+
 func TestIDsStayInTheirPlace(t *testing.T) {
 	var got string
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -86,7 +86,7 @@ func tlsHint(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "The server's certificate is not believed: name the authority that it is of with --ca or STEAD_CA, and the server as its certificate does."
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "What answers there speaks no TLS: name it with http://."
 	}
 	// With TLS 1.3 the handshake is over for us before the server looks at our certificate: what is written meanwhile may fail first. HTTP/2
