@@ -34,9 +34,12 @@ func (p *pass) permit(ctx context.Context, d Document, have vectorstore.File, kn
 	if !known {
 		return nil
 	}
-	permits := d.Permits
-	if permits != nil && have.Origin.Permits != nil && permits.Of != have.Origin.Permits.Of { // whoever may read what is told now might not what was told then
-		permits = &vectorstore.Permits{Of: have.Origin.Permits.Of, Readers: []vectorstore.Readers{vectorstore.Nobody()}}
+	permits, told := d.Permits, "" // when nobody was asked who may read it, there is no telling whom it would have been for
+	if have.Origin.Permits != nil {
+		told = have.Origin.Permits.Of
+	}
+	if permits != nil && permits.Of != told { // whoever may read what is told now might not what was told then
+		permits = &vectorstore.Permits{Of: told, Readers: []vectorstore.Readers{vectorstore.Nobody()}}
 	}
 	if reflect.DeepEqual(permits, have.Origin.Permits) {
 		return nil

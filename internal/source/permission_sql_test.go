@@ -76,6 +76,25 @@ func (r *tables) Walk(ctx context.Context, w source.Walk) (string, error) {
 	return r.Reader.Walk(ctx, w)
 }
 
+// asking reads a database without permissions, until it has some.
+type asking struct {
+	source.Reader
+	permissions atomic.Pointer[tables]
+}
+
+func (r *asking) Walk(ctx context.Context, w source.Walk) (string, error) {
+	if p := r.permissions.Load(); p != nil {
+		return p.Walk(ctx, w)
+	}
+	return r.Reader.Walk(ctx, w)
+}
+
+// Permits implements source.Permitter.
+func (r *asking) Permits(project stead.ProjectID, spec source.Spec) bool {
+	p := r.permissions.Load()
+	return p != nil && p.Permits(project, spec)
+}
+
 func (w *warehouse) reads(everyone bool) *tables {
 	w.Helper()
 	d, err := reader.Open(sqldb.Config{Name: "shop", Driver: sqldb.PostgreSQL, DSN: w.url})
@@ -147,5 +166,35 @@ func TestGrantsOfADatabaseFollow(t *testing.T) {
 		_, err = n.Update(t.Context(), n.me, store, src.ID, &[]source.Rule{{Paths: []string{"public.pay"}, Readers: vectorstore.Readers{Roles: []string{"auditor"}}}}, nil)
 		check(t, err)
 		n.want("rules are for all that is told of a table", n.finds(developer, store, "database shop table"), "public.none public.open public.rows")
+	})
+}
+
+// TestGrantsThatBegin: what was told of a table before anybody was asked who may read it is nobody's until it is told anew, since it may have told of what
+// is not there any more.
+func TestGrantsThatBegin(t *testing.T) {
+	both(t, func(t *testing.T, db database) {
+		w := newWarehouse(t, "staff", "hr")
+		w.exec(`CREATE TABLE pay (id INTEGER PRIMARY KEY, level TEXT, site TEXT); INSERT INTO pay SELECT n, 'director', 'bonn' FROM generate_series(1, 10) n; GRANT USAGE ON SCHEMA public TO @staff`)
+		permitted := w.reads(false)
+		d, err := reader.Open(sqldb.Config{Name: "shop", Driver: sqldb.PostgreSQL, DSN: w.url})
+		check(t, err)
+		t.Cleanup(func() { d.Close() })
+		r := &asking{Reader: sql.New([]sql.Grant{{Database: d, Projects: []stead.ProjectID{stead.DefaultProject}, Samples: 5}})}
+		n := readBy(t, db, source.SQL, r, &atomic.Int64{}).begin()
+		store := n.store()
+		src, err := n.Create(t.Context(), n.me, store, source.Spec{Type: source.SQL, Database: "shop"}, "", "")
+		check(t, err)
+		n.ended(src, 1)
+		n.want("everybody", n.finds(bob, store, "director"), "public.pay")
+
+		w.exec(`ALTER TABLE pay DROP COLUMN level; GRANT SELECT ON pay TO @staff`)
+		permitted.broken.Store(true)
+		r.permissions.Store(permitted)
+		n.again(src)
+		n.want("staff, of a column that is gone", n.finds(bob, store, "director"), "")
+		permitted.broken.Store(false)
+		n.again(src)
+		n.want("staff", n.finds(bob, store, "bonn"), "public.pay")
+		n.want("others", n.finds(eve, store, "bonn"), "")
 	})
 }

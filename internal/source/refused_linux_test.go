@@ -210,3 +210,21 @@ func TestASourceThatRefusesIsNobodys(t *testing.T) {
 		})
 	}
 }
+
+// TestARepositoryThatIsNotListed: git needs no list of a repository's directory, and so nor do we.
+func TestARepositoryThatIsNotListed(t *testing.T) {
+	r := newRepository(t)
+	r.public()
+	r.write("a.md", "Apples.")
+	r.commit()
+	read := nobody{git.New([]git.Repository{{Name: "tool", Path: r.dir}}, t.TempDir())}
+	r.chmod(".", 0o311)
+	t.Cleanup(func() { r.chmod(".", 0o755) })
+	var got []string
+	if _, err := read.Walk(t.Context(), source.Walk{Project: stead.DefaultProject, Spec: source.Spec{Type: source.Git, Repository: "tool"}, Visit: func(d source.Document) error {
+		got = append(got, d.Path)
+		return nil
+	}}); err != nil || len(got) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+}

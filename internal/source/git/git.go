@@ -109,10 +109,10 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 		return "", err
 	}
 	out, err := at.call(ctx, callTimeout, "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
-	if _, e := os.ReadDir(at.dir); errors.Is(e, fs.ErrPermission) {
-		return "", source.Refused(stead.Errorf(stead.KindForbidden, "the server may not read repository %q", repo.Name))
-	}
 	if err != nil {
+		if _, e := os.ReadDir(at.dir); errors.Is(e, fs.ErrPermission) {
+			return "", source.Refused(stead.Errorf(stead.KindForbidden, "the server may not read repository %q", repo.Name))
+		}
 		return "", stead.Wrap(stead.KindUnavailable, err, "repository %q has no branch %.80q", repo.Name, w.Spec.Branch)
 	}
 	commit := strings.TrimSpace(string(out))
