@@ -3,13 +3,9 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/erasure"
 	"github.com/stead-dev/stead/internal/postgres/pgtest"
 )
@@ -17,22 +13,11 @@ import (
 // openHolding is a node whose policies are these besides permitting everything.
 func openHolding(t *testing.T, database, policies string) *node {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "stead.yaml")
 	text := registryConfig + "policies:\n  inline: |\n    permit(principal, action, resource);\n    " + policies + "\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	if database != "" {
+		text += "database: " + database + "\n"
 	}
-	cfg, err := config.Load(config.Flags{Listen: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), File: file, Database: database}, func(string) (string, bool) { return "", false })
-	if err != nil {
-		t.Fatal(err)
-	}
-	impatient(cfg)
-	n, err := openNode(t.Context(), cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(n.stop)
-	return n
+	return openConfigured(t, text, io.Discard)
 }
 
 // TestPoliciesThatKeepSessions: a policy that lets some people alone delete sessions lets them take what they erase out of these, too; one that keeps them from

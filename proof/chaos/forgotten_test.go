@@ -34,19 +34,7 @@ func TestErasuresOnSQLite(t *testing.T) {
 
 func TestErasuresOnTwoNodesOnPostgres(t *testing.T) {
 	t.Parallel()
-	pg, err := rig.NewPostgres(t.TempDir())
-	if errors.Is(err, rig.ErrNoPostgres) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pg.Kill)
-	database, err := pg.CreateDatabase("erasures")
-	if err != nil {
-		t.Fatal(err)
-	}
-	erasing(t, 2, database)
+	erasing(t, 2, newDatabase(t, "erasures"))
 }
 
 // eraser is a store whose memories are erased.

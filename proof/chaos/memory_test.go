@@ -35,6 +35,12 @@ func TestMemoriesOnSQLite(t *testing.T) {
 
 func TestMemoriesOnTwoNodesOnPostgres(t *testing.T) {
 	t.Parallel()
+	remembering(t, 2, newDatabase(t, "memories"))
+}
+
+// newDatabase is an empty one of a server that ends with the test. Without PostgreSQL CI fails, and the test is skipped elsewhere.
+func newDatabase(t *testing.T, name string) string {
+	t.Helper()
 	pg, err := rig.NewPostgres(t.TempDir())
 	if errors.Is(err, rig.ErrNoPostgres) && os.Getenv("CI") == "" {
 		t.Skip(err)
@@ -43,11 +49,11 @@ func TestMemoriesOnTwoNodesOnPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pg.Kill)
-	database, err := pg.CreateDatabase("memories")
+	database, err := pg.CreateDatabase(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	remembering(t, 2, database)
+	return database
 }
 
 func remembering(t *testing.T, count int, database string) {
