@@ -9,34 +9,27 @@ import (
 
 // Registry is what a provider has open, so that its Close reaches all of it. Its zero value is ready.
 type Registry struct {
-	mu     sync.Mutex
-	open   map[Environment]bool
-	closed bool
+	mu       sync.Mutex
+	open     map[Environment]bool
+	starting map[*context.CancelFunc]bool // calls of Open that are under way: what breaks each off
+	starts   sync.WaitGroup               // the same
+	closed   bool
 }
 
-// Open starts an environment, and knows it until it is done. After Close it is KindUnavailable; driver
-// is the driver's name.
-func (r *Registry) Open(ctx context.Context, driver string, start func() (Environment, error)) (Environment, error) {
-	r.mu.Lock()
-	closed := r.closed
-	r.mu.Unlock()
-	if closed {
+// Open starts an environment, and knows it until it is done. Close ends start's context, and waits for it.
+// After Close it is KindUnavailable; driver is the driver's name.
+func (r *Registry) Open(ctx context.Context, driver string, start func(context.Context) (Environment, error)) (Environment, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if !r.begin(&cancel) {
 		return nil, stead.Errorf(stead.KindUnavailable, "the %s driver is closed", driver)
 	}
-	e, err := start()
+	e, err := start(ctx)
+	if closed := r.end(&cancel, e); closed && err != nil {
+		return nil, stead.Wrap(stead.KindUnavailable, err, "the %s driver is closed", driver)
+	}
 	if err != nil {
 		return nil, err
-	}
-	r.mu.Lock()
-	if closed = r.closed; !closed {
-		if r.open == nil {
-			r.open = map[Environment]bool{}
-		}
-		r.open[e] = true
-	}
-	r.mu.Unlock()
-	if closed { // meanwhile
-		return nil, stead.Wrap(stead.KindUnavailable, e.Close(ctx), "the %s driver is closed", driver)
 	}
 	go func() {
 		<-e.Done()
@@ -47,10 +40,42 @@ func (r *Registry) Open(ctx context.Context, driver string, start func() (Enviro
 	return e, nil
 }
 
-// Close closes all of them at once, and returns the first error.
+func (r *Registry) begin(cancel *context.CancelFunc) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	if r.open == nil {
+		r.open, r.starting = map[Environment]bool{}, map[*context.CancelFunc]bool{}
+	}
+	r.starting[cancel] = true
+	r.starts.Add(1)
+	return true
+}
+
+// end takes what was started, nil if nothing was: if Close is under way meanwhile, it closes it.
+func (r *Registry) end(cancel *context.CancelFunc, e Environment) (closed bool) {
+	defer r.starts.Done()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.starting, cancel)
+	if e != nil {
+		r.open[e] = true
+	}
+	return r.closed
+}
+
+// Close closes all of them at once, those too that are just starting, and returns the first error.
 func (r *Registry) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
+	for cancel := range r.starting {
+		(*cancel)()
+	}
+	r.mu.Unlock()
+	r.starts.Wait() // soon: their contexts are over
+	r.mu.Lock()
 	var open []Environment
 	for e := range r.open {
 		open = append(open, e)

@@ -136,7 +136,7 @@ func (p *Provider) Open(ctx context.Context, spec environment.Spec) (environment
 	if err := refuse(spec); err != nil {
 		return nil, err
 	}
-	return p.open.Open(ctx, p.Name(), func() (environment.Environment, error) {
+	return p.open.Open(ctx, p.Name(), func(ctx context.Context) (environment.Environment, error) {
 		e, err := p.start(ctx, spec)
 		if err != nil {
 			return nil, err // not a nil of a type

@@ -43,7 +43,7 @@ func testBombs(t *testing.T, r *rig) {
 	})
 	r.run(t, "disk", func(t *testing.T) {
 		b := r.bombed(t, environment.ControlDisk, func(l *environment.Limits) { l.DiskBytes = 32 << 20 })
-		b.bomb(t, "fill", "512")
+		b.bomb(t, "fill", "512", "10")
 	})
 	r.run(t, "open files", func(t *testing.T) {
 		b := r.bombed(t, environment.ControlOpenFiles, func(l *environment.Limits) { l.OpenFiles = 256 })

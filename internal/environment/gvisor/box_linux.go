@@ -39,7 +39,6 @@ func newBox(p *Provider, x *process, files *workspace.Dir, spec environment.Spec
 	b.room = b.makesRoom()
 	b.end = sync.OnceValue(func() error {
 		err := b.process.end()
-		b.p.forget(b)
 		close(b.done)
 		return err
 	})

@@ -358,22 +358,30 @@ func groupsOf(t *testing.T, pid int) []string {
 	return found
 }
 
+// TestCloseEndsWhatIsStarting: at whatever moment of its boot. What is left is looked for by open.
 func TestCloseEndsWhatIsStarting(t *testing.T) {
-	p := open(t, Config{Pool: 1})
-	errs := make(chan error, 1)
-	go func() {
-		_, err := p.Open(context.Background(), spec(t))
-		errs <- err
-	}()
-	time.Sleep(20 * time.Millisecond) // somewhere in the boot; every moment is right
-	if err := p.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := <-errs; err != nil && stead.KindOf(err) != stead.KindUnavailable {
-		t.Error(err)
-	}
-	if _, err := p.Open(t.Context(), spec(t)); stead.KindOf(err) != stead.KindUnavailable {
-		t.Errorf("open after close: %v", err)
+	for _, after := range []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond, 300 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			p := open(t, Config{Pool: 1})
+			s, errs := spec(t), make(chan error, 1)
+			go func() {
+				_, err := p.Open(context.Background(), s)
+				errs <- err
+			}()
+			time.Sleep(after)
+			if err := p.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if left, err := os.ReadDir(p.scratch.parent); len(left) > 0 || err != nil {
+				t.Errorf("Close returned, and left %v, %v", left, err)
+			}
+			if err := <-errs; err != nil && stead.KindOf(err) != stead.KindUnavailable {
+				t.Error(err)
+			}
+			if _, err := p.Open(t.Context(), spec(t)); stead.KindOf(err) != stead.KindUnavailable {
+				t.Errorf("open after close: %v", err)
+			}
+		})
 	}
 }
 

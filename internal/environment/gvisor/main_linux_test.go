@@ -101,7 +101,7 @@ func spec(t testing.TB) environment.Spec {
 // start opens an environment that the test's end closes.
 func start(t testing.TB, p *Provider, s environment.Spec) *box {
 	t.Helper()
-	b, err := p.open(t.Context(), s)
+	b, err := p.Open(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func start(t testing.TB, p *Provider, s environment.Spec) *box {
 			t.Error(err)
 		}
 	})
-	return b
+	return b.(*box)
 }
 
 // run runs a command that must succeed and returns what it printed.
@@ -138,7 +138,7 @@ func until(t testing.TB, what string, done func() bool) {
 func serve(dir string) {
 	ctx := context.Background()
 	p := New(Config{Binary: os.Getenv(serverVariable + "_BINARY"), Dir: filepath.Join(dir, "mounts"), Pool: 1, PoolLimits: environment.LimitsOf(environment.SizeSmall)})
-	b, err := p.open(ctx, environment.Spec{ID: "env_killed", Workspace: filepath.Join(dir, "workspace"), Limits: environment.LimitsOf(environment.SizeSmall)})
+	b, err := p.Open(ctx, environment.Spec{ID: "env_killed", Workspace: filepath.Join(dir, "workspace"), Limits: environment.LimitsOf(environment.SizeSmall)})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

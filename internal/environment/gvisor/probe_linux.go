@@ -62,11 +62,11 @@ func (p *Provider) try(ctx context.Context) (wire.Probe, int, error) {
 	}
 	defer os.RemoveAll(dir)
 	limits := environment.Limits{MemoryBytes: probeMemory, Processes: probeProcesses, OpenFiles: probeOpenFiles, CommandTime: probeTime}
-	b, err := p.open(ctx, environment.Spec{ID: name("probe-"), Workspace: dir, Limits: limits})
+	b, err := p.Open(ctx, environment.Spec{ID: name("probe-"), Workspace: dir, Limits: limits})
 	if err != nil {
 		return saw, 0, err
 	}
-	saw, err = b.probe(ctx)
+	saw, err = b.(*box).probe(ctx)
 	err = errors.Join(err, b.Close(ctx))
 	if err != nil {
 		return saw, 0, err

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"sync"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
@@ -26,15 +25,12 @@ type Provider struct {
 	spawner *spawner
 	scratch *scratch
 	pool    *pool
-
-	mu     sync.Mutex
-	boxes  map[*box]bool
-	closed bool
+	boxes   environment.Registry
 }
 
 // New makes the driver.
 func New(c Config) *Provider {
-	p := &Provider{config: c, log: c.Logger, groups: cgroup.Detect(), spawner: newSpawner(), boxes: map[*box]bool{}}
+	p := &Provider{config: c, log: c.Logger, groups: cgroup.Detect(), spawner: newSpawner()}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -57,18 +53,17 @@ func (p *Provider) Name() string { return Name }
 
 // Open implements environment.Provider.
 func (p *Provider) Open(ctx context.Context, spec environment.Spec) (environment.Environment, error) {
-	b, err := p.open(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
+	return p.boxes.Open(ctx, Name, func(ctx context.Context) (environment.Environment, error) {
+		b, err := p.start(ctx, spec)
+		if err != nil {
+			return nil, err // not a nil of a type
+		}
+		return b, nil
+	})
 }
 
-func (p *Provider) open(ctx context.Context, spec environment.Spec) (*box, error) {
+func (p *Provider) start(ctx context.Context, spec environment.Spec) (*box, error) {
 	spec.Limits = spec.Limits.OrDefault()
-	if p.isClosed() {
-		return nil, errClosed()
-	}
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
@@ -81,21 +76,8 @@ func (p *Provider) open(ctx context.Context, spec environment.Spec) (*box, error
 		return nil, errors.Join(err, files.Close())
 	}
 	b := newBox(p, x, files, spec)
-	p.mu.Lock()
-	closed := p.closed
-	if !closed {
-		p.boxes[b] = true
-	}
-	p.mu.Unlock()
-	if closed {
-		return nil, errors.Join(errClosed(), b.Close(ctx))
-	}
 	b.watch()
 	return b, nil
-}
-
-func errClosed() error {
-	return stead.Errorf(stead.KindUnavailable, "the driver %s is closed", Name)
 }
 
 // claim takes a sandbox from the pool, or boots one, and gives it its workspace.
@@ -162,34 +144,10 @@ func checkSpec(s environment.Spec) error {
 
 // Close implements environment.Provider.
 func (p *Provider) Close(ctx context.Context) error {
-	p.mu.Lock()
-	p.closed = true
-	var boxes []*box
-	for b := range p.boxes {
-		boxes = append(boxes, b)
-	}
-	p.mu.Unlock()
+	err := p.boxes.Close(ctx)
 	p.pool.close()
-	errs := make([]error, len(boxes))
-	var group sync.WaitGroup
-	for i, b := range boxes {
-		group.Go(func() { errs[i] = b.Close(ctx) })
-	}
-	group.Wait()
 	p.scratch.close()
-	return errors.Join(errs...)
-}
-
-func (p *Provider) isClosed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.closed
-}
-
-func (p *Provider) forget(b *box) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.boxes, b)
+	return err
 }
 
 // name is a random name for the control group of a sandbox that nobody owns yet.

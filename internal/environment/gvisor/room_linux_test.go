@@ -38,7 +38,7 @@ func TestRoom(t *testing.T) {
 		t.Errorf("after what was left behind: %q, %+v, %v", out, exit, err)
 	}
 	if out, exit, err := pipeline(); err != nil || exit.Code != 0 || out != "alive\n" {
-		t.Errorf("and once more: %q, %+v, %v", out, exit, err)
+		t.Fatalf("and once more: %q, %+v, %v; the environment: %q, %s", out, exit, err, b.WhyEnded(), b.process.stderr)
 	}
 	all := run(t, b, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
 	if !strings.Contains(all, "sleep 1001") || !strings.Contains(all, "sleep 1002") || strings.Contains(all, "sleep 1000 ") {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,6 +77,7 @@ func manyBytes(args []string) (string, error) {
 }
 
 // fillDisk writes until it may not, a MiB at a time.
+// fillDisk writes MiB, and stays for seconds: a machine may write faster than a driver looks.
 func fillDisk(args []string) (string, error) {
 	f, err := os.Create("filled")
 	if err != nil {
@@ -87,6 +89,9 @@ func fillDisk(args []string) (string, error) {
 		if _, err := f.Write(block); err != nil {
 			return "", fmt.Errorf("after %d MiB: %w", i, err)
 		}
+	}
+	if len(args) > 1 {
+		time.Sleep(time.Duration(number(args, 1)) * time.Second)
 	}
 	return args[0] + " MiB in a file", nil
 }
