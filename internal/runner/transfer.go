@@ -43,7 +43,7 @@ func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	}
 	lease := r.whole.Lease()
 	defer lease.Release()
-	events, err := r.allEvents(ctx, source, lease)
+	events, err := r.copyable(ctx, source, lease)
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -203,7 +203,7 @@ func (r *Runner) Export(ctx context.Context, p stead.Principal, id stead.Session
 	r.storeFirst(ctx, key)
 	lease := r.whole.Lease()
 	defer lease.Release()
-	events, err := r.allEvents(ctx, key, lease)
+	events, err := r.copyable(ctx, key, lease)
 	if err != nil {
 		return err
 	}

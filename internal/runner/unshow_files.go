@@ -83,9 +83,12 @@ type filePass struct {
 	eraser   stead.Principal
 	files    session.ForgetFiles // that are to go
 	stored   []storedEvent
+	dirs     map[string][]string  // store → where it is files
 	forgot   map[string]bool      // memories whose files a workspace was stored without
 	askedAt  int64                // when that was asked for last, in Unix milliseconds
 	recorded map[stead.Seq]string // event that was written anew → digest of its data, as it is on record
+	taken    []string             // memories that are on record there
+	by       stead.Principal      // who had that done last, beside this server
 	sizes    map[string]int       // of blobs
 }
 
@@ -96,33 +99,37 @@ type storedEvent struct {
 
 // fileShowing looks through a journal. It finds no files of stores that never were any.
 func (r *Runner) fileShowing(ctx context.Context, key stead.SessionKey, names []string) (*filePass, error) {
-	p := &filePass{forgot: map[string]bool{}, recorded: map[stead.Seq]string{}, sizes: map[string]int{}}
-	dirs := map[string][]string{}
-	err := r.eachEvent(ctx, key, func(e stead.Event) error {
-		if err := session.MountDirs(e, dirs); err != nil {
-			return err
-		}
-		return p.look(e)
-	})
+	p := newFilePass()
+	err := r.eachEvent(ctx, key, p.look)
+	p.forgets(names)
+	return p, err
+}
+
+func newFilePass() *filePass {
+	return &filePass{dirs: map[string][]string{}, forgot: map[string]bool{}, recorded: map[stead.Seq]string{}, sizes: map[string]int{}}
+}
+
+// forgets says which memories' files are to go, once all events were looked at.
+func (p *filePass) forgets(names []string) {
 	for _, name := range names {
 		store, _, _ := strings.Cut(name, "/")
-		if in := dirs[store]; len(in) > 0 {
+		if in := p.dirs[store]; len(in) > 0 {
 			p.files.Memories, p.files.Dirs = append(p.files.Memories, name), append(p.files.Dirs, in...)
 		}
 	}
 	slices.Sort(p.files.Dirs)
 	p.files.Dirs = slices.Compact(p.files.Dirs)
-	return p, err
 }
 
 func (p *filePass) look(e stead.Event) error {
+	if err := session.MountDirs(e, p.dirs); err != nil {
+		return err
+	}
 	switch e.Kind {
 	case session.KindItemRedacted:
 		said, err := session.Decode[session.ItemRedacted](e)
-		for _, was := range said.Events {
-			if said.Prefix == "" && said.Index == session.FilesIndex {
-				p.recorded[was.Seq] = was.SHA256
-			}
+		if err == nil && said.Prefix == "" && said.Index == session.FilesIndex {
+			p.tookOut(said)
 		}
 		return err
 	case session.KindInputCheckpoint:
@@ -144,6 +151,26 @@ func (p *filePass) look(e stead.Event) error {
 		p.sizes[b.Digest] = b.Bytes
 	}
 	return nil
+}
+
+// tookOut notes what is on record.
+func (p *filePass) tookOut(said session.ItemRedacted) {
+	for _, was := range said.Events {
+		p.recorded[was.Seq] = was.SHA256
+	}
+	for _, name := range said.Memories {
+		if !slices.Contains(p.taken, name) {
+			p.taken = append(p.taken, name)
+		}
+	}
+	if said.By.Kind != stead.PrincipalNode {
+		p.by = said.By
+	}
+}
+
+// onRecord reports whether all that was written anew, and may have dropped something, is.
+func (p *filePass) onRecord() bool {
+	return !slices.ContainsFunc(p.stored, func(s storedEvent) bool { _, is := p.recorded[s.event.Seq]; return s.Dropped.At > 0 && !is })
 }
 
 // left reports whether a workspace may still hold some of it: none was stored without.
@@ -204,31 +231,37 @@ func (r *Runner) withoutFiles(ctx context.Context, key stead.SessionKey, p *file
 	if err != nil {
 		return nil, nil, err
 	}
-	with, needed, files := map[string]environment.Rewritten{}, map[string]bool{}, 0
+	with, needed := map[string]environment.Rewritten{}, map[string]bool{}
 	for i, m := range made {
-		with[digests[i]], files = m, files+m.Files
+		with[digests[i]] = m
 		for _, d := range m.Needs {
 			needed[d] = true
 		}
 	}
 	var changes []journal.Change
 	var again []session.RedactedEvent
-	dropped, named := 0, map[string]bool{}
+	files, dropped, named, counted := 0, 0, map[string]bool{}, map[string]bool{}
 	for _, s := range p.stored {
-		if _, kept := with[s.Checkpoint.Digest]; !kept {
+		m, kept := with[s.Checkpoint.Digest]
+		if !kept {
 			continue // it was stored apart, and is no checkpoint: see removeApart
 		}
-		next, n, err := r.replaced(ctx, key, p, s, with[s.Checkpoint.Digest], needed, named)
+		next, took, err := r.replaced(ctx, key, p, s, m, needed, named)
 		if err != nil {
 			return nil, nil, err
 		}
 		is := digestOf(next.Data)
-		if string(next.Data) != string(s.event.Data) {
+		if on, known := p.recorded[s.event.Seq]; string(next.Data) != string(s.event.Data) {
 			changes = append(changes, journal.Change{Seq: s.event.Seq, Old: s.event.Data, New: next.Data})
-		} else if on, known := p.recorded[s.event.Seq]; known && on == is || !known && len(s.Dropped.Blobs) == 0 {
+		} else if known && on == is || !known && s.Dropped.At == 0 {
 			continue
+		} else if !known { // whoever changed it died
+			took = taken{len(s.Dropped.Blobs), s.Dropped.Files}
 		}
-		dropped += n
+		dropped += took.blobs
+		if !counted[s.Checkpoint.Digest] {
+			files, counted[s.Checkpoint.Digest] = files+took.files, true
+		}
 		again = append(again, session.RedactedEvent{Seq: s.event.Seq, Bytes: len(s.event.Data), SHA256: is})
 	}
 	if len(again) == 0 {
@@ -247,19 +280,36 @@ func (r *Runner) withoutEvent(by stead.Principal, p *filePass, events []session.
 	return session.NewEvent(r.now(), session.KindItemRedacted, session.ItemRedacted{Index: session.FilesIndex, Events: events, By: by, Memories: p.files.Memories, Files: files, Blobs: blobs})
 }
 
-// replaced is the event of a checkpoint with the one that took its place, and how many blobs it drops. It names all that is needed and
-// that no event before it names.
-func (r *Runner) replaced(ctx context.Context, key stead.SessionKey, p *filePass, s storedEvent, with environment.Rewritten, needed, named map[string]bool) (stead.Event, int, error) {
-	next := s.Stored
+// taken is what an event that is written anew takes out.
+type taken struct {
+	blobs int // that it drops
+	files int // of its checkpoint
+}
+
+// replaced is the event of a checkpoint with the one that took its place, and what that takes out. It names all that is needed and that no event
+// before it names. What it drops, and that it was written anew at all, it says itself, until that is on record and over.
+func (r *Runner) replaced(ctx context.Context, key stead.SessionKey, p *filePass, s storedEvent, with environment.Rewritten, needed, named map[string]bool) (stead.Event, taken, error) {
+	next, took := s.Stored, taken{files: with.Files}
 	if with.Checkpoint.Digest != s.Checkpoint.Digest {
 		next.Checkpoint.Digest, next.Checkpoint.Files, next.Checkpoint.Bytes = with.Checkpoint.Digest, with.Checkpoint.Files, with.Checkpoint.Bytes
 	}
-	if s.Apart { // kept by an event behind it, which names what it needs
-		out, err := session.WithStored(s.event, next)
-		return out, 0, err
+	if !s.Apart { // else it is kept by an event behind it, which names what it needs
+		var err error
+		if took.blobs, err = r.rename(ctx, key, p, &next, s, with.Needs, needed, named); err != nil {
+			return s.event, taken{}, err
+		}
 	}
+	if next.Checkpoint == s.Checkpoint && took.blobs == 0 && slices.Equal(next.Blobs, s.Blobs) {
+		return s.event, taken{}, nil
+	}
+	next.Dropped.At, next.Dropped.Files = r.now(), s.Dropped.Files+took.files
+	out, err := session.WithStored(s.event, next)
+	return out, took, err
+}
+
+// rename has an event name the blobs that are needed, and apart from them those that it named before; it says how many these are.
+func (r *Runner) rename(ctx context.Context, key stead.SessionKey, p *filePass, next *session.Stored, s storedEvent, needs []string, needed, named map[string]bool) (dropped int, err error) {
 	next.Blobs = nil
-	dropped := 0
 	old := slices.Clone(s.Dropped.Blobs)
 	for _, b := range s.Blobs {
 		if needed[b.Digest] || s.event.Kind == session.KindEnvironmentPrepared { // that of a layer too, which was there before any memory
@@ -269,25 +319,21 @@ func (r *Runner) replaced(ctx context.Context, key stead.SessionKey, p *filePass
 			old, dropped = append(old, b), dropped+1
 		}
 	}
-	for _, d := range with.Needs {
+	for _, d := range needs {
 		if named[d] {
 			continue
 		}
 		size, err := r.sizeOf(ctx, key, p, d)
 		if err != nil {
-			return s.event, 0, err
+			return 0, err
 		}
 		next.Blobs = append(next.Blobs, stead.Text{Digest: d, Bytes: size})
 		named[d] = true
 	}
 	if dropped > 0 {
-		next.Dropped = session.Dropped{Blobs: slices.DeleteFunc(old, func(b stead.Text) bool { return needed[b.Digest] }), At: r.now()}
+		next.Dropped.Blobs = slices.DeleteFunc(old, func(b stead.Text) bool { return needed[b.Digest] })
 	}
-	if next.Checkpoint == s.Checkpoint && dropped == 0 && slices.Equal(next.Blobs, s.Blobs) {
-		return s.event, 0, nil
-	}
-	out, err := session.WithStored(s.event, next)
-	return out, dropped, err
+	return dropped, nil
 }
 
 func (r *Runner) sizeOf(ctx context.Context, key stead.SessionKey, p *filePass, digest string) (int, error) {
@@ -309,11 +355,12 @@ func (r *Runner) droppedFiles(ctx context.Context, v *session.View, p *filePass)
 	}
 	young, dropped := int64(0), map[string]bool{}
 	for _, s := range p.stored {
+		young = max(young, s.Dropped.At)
 		for _, b := range s.Dropped.Blobs {
-			young, dropped[b.Digest] = max(young, s.Dropped.At), true
+			dropped[b.Digest] = true
 		}
 	}
-	if len(dropped) == 0 {
+	if young == 0 {
 		return r.removeApart(ctx, v.Key, p)
 	}
 	if later = time.UnixMilli(young).Add(youngFor).Sub(r.cfg.Now()); later > 0 {
@@ -386,7 +433,7 @@ func (r *Runner) undrop(ctx context.Context, key stead.SessionKey, p *filePass) 
 	var changes []journal.Change
 	var events []session.RedactedEvent
 	for _, s := range p.stored {
-		if len(s.Dropped.Blobs) == 0 {
+		if s.Dropped.At == 0 {
 			continue
 		}
 		with := s.Stored

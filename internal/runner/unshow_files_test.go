@@ -1,9 +1,11 @@
 package runner_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -348,52 +350,114 @@ func TestFilesOfWhatIsForgotten(t *testing.T) {
 
 const youngEnough = blob.Grace + 2*time.Minute
 
-// TestANodeThatDiesWhileItTakesOutFiles leaves it to another one, at whichever step: checkpoints stay whole, and nothing is left.
+// TestANodeThatDiesWhileItTakesOutFiles leaves it to another one, at whichever step: checkpoints stay whole, nothing is left, and on record is
+// what there would be if it had not died; also of checkpoints that were stored apart at first.
 func TestANodeThatDiesWhileItTakesOutFiles(t *testing.T) {
-	for at, more := 1, true; more; at++ {
-		for _, late := range []bool{false, true} {
-			d, steps := newDesks(t), &dying{late: late}
-			d.steps = steps
-			bubble(t, func(t *testing.T, n *node) {
-				*d.blobs = n.cfg.Blobs
-				id := d.work(n, "", first, second)
-				n.status(id, session.EnvironmentIsSuspended)
-				steps.left = at
-				for range 2 { // at once, and an hour later
-					if _, err := n.unshow(id); err != nil && !errors.Is(err, errDied) {
-						t.Fatalf("step %d, late %v: %v", at, late, err)
-					}
-					d.checkpoints(n, id) // are whole
-					time.Sleep(youngEnough)
-				}
-				more = steps.left == 0
-				steps.left = 0
-				other := n.second("node-b")
-				for range 3 {
-					if _, err := other.unshow(id); err != nil {
-						t.Fatalf("step %d, late %v: %v", at, late, err)
-					}
-					time.Sleep(youngEnough)
-				}
-				d.nowhere(n, id)
-				done, err := n.Unshown(context.Background(), n.key(id), forgotten)
-				if err != nil || len(done) != 1 {
-					t.Fatalf("step %d, late %v: on record is %+v, %v", at, late, done, err)
-				}
-				for _, e := range n.events(id) {
-					i := slices.IndexFunc(done[0].Events, func(was session.RedactedEvent) bool { return was.Seq == e.Seq })
-					if i >= 0 && done[0].Events[i].SHA256 != blob.Digest(e.Data) {
-						t.Errorf("step %d, late %v: event %d is another one than on record", at, late, e.Seq)
+	for name, asked := range map[string]bool{"stored": false, "kept": true} {
+		t.Run(name, func(t *testing.T) {
+			onRecord := map[string]session.Redaction{}
+			for at, more := 1, true; more; at++ {
+				for _, late := range []bool{false, true} {
+					var done session.Redaction
+					done, more = dies(t, asked, at, late)
+					onRecord[fmt.Sprintf("step %d, late %v", at, late)] = done
+					if !more {
+						onRecord["in one go"] = done
 					}
 				}
-			}, withModel(script(calling(2)...)), withMemory(&memories{}), with(func(c *runner.Config) {
-				if steps.Full == nil {
-					steps.Full = c.Store
+			}
+			want := onRecord["in one go"]
+			for when, done := range onRecord {
+				if !slices.Equal(sequence(done), sequence(want)) || done.Files != want.Files || done.Blobs != want.Blobs {
+					t.Errorf("%s: on record are events %v, %d files and %d blobs, and in one go %v, %d and %d", when, sequence(done), done.Files, done.Blobs, sequence(want), want.Files, want.Blobs)
 				}
-				c.Store, c.Environments, c.Foreign, c.EnvironmentIdle = steps, d, asItIs, time.Minute
-			}))
-		}
+			}
+		})
 	}
+}
+
+// sequence is which events a redaction names, in order.
+func sequence(done session.Redaction) (out []stead.Seq) {
+	for _, e := range done.Events {
+		out = append(out, e.Seq)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// dies has a node die at a step, and says what is on record in the end; false: it had no such step.
+func dies(t *testing.T, asked bool, at int, late bool) (done session.Redaction, more bool) {
+	d, steps := newDesks(t), &dying{late: late}
+	d.steps = steps
+	options := []func(*node){withModel(script(calling(2)...)), withMemory(&memories{}), with(func(c *runner.Config) {
+		if steps.Full == nil {
+			steps.Full = c.Store
+		}
+		c.Store, c.Environments, c.Foreign, c.EnvironmentIdle = steps, d, asItIs, time.Minute
+	})}
+	if asked {
+		options = append(options, withPolicy(saves(policy.Needs{})))
+	}
+	bubble(t, func(t *testing.T, n *node) {
+		*d.blobs = n.cfg.Blobs
+		var id stead.SessionID
+		if asked {
+			id = d.approved(n, first, second)
+		} else {
+			id = d.work(n, "", first, second)
+		}
+		n.status(id, session.EnvironmentIsSuspended)
+		steps.left = at
+		for range 2 { // at once, and an hour later
+			if _, err := n.unshow(id); err != nil && !errors.Is(err, errDied) {
+				t.Fatalf("step %d, late %v: %v", at, late, err)
+			}
+			d.checkpoints(n, id) // are whole
+			time.Sleep(youngEnough)
+		}
+		more = steps.left == 0
+		steps.left = 0
+		other := n.second("node-b")
+		for range 3 {
+			if _, err := other.unshow(id); err != nil {
+				t.Fatalf("step %d, late %v: %v", at, late, err)
+			}
+			time.Sleep(youngEnough)
+		}
+		d.nowhere(n, id)
+		all, err := n.Unshown(context.Background(), n.key(id), forgotten)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("step %d, late %v: on record is %+v, %v", at, late, all, err)
+		}
+		done = all[0]
+		for _, e := range n.events(id) {
+			i := slices.IndexFunc(done.Events, func(was session.RedactedEvent) bool { return was.Seq == e.Seq })
+			if i >= 0 && done.Events[i].SHA256 != blob.Digest(e.Data) {
+				t.Errorf("step %d, late %v: event %d is another one than on record", at, late, e.Seq)
+			}
+		}
+	}, options...)
+	return done, more
+}
+
+// approved has commands write files, a turn each, of which each is stored apart until that is approved.
+func (d *desks) approved(n *node, puts ...map[string]string) (id stead.SessionID) {
+	n.t.Helper()
+	for i, p := range puts {
+		d.mu.Lock()
+		d.puts = p
+		d.mu.Unlock()
+		if i == 0 {
+			id = n.compute("go", agent.Tool{Type: agent.ToolMemory, ServerLabel: agent.ToolMemory, MemoryStores: []agent.MemoryStore{{ID: "memstore_1", Path: "notes"}}})
+		} else {
+			n.send(id, says("go on"))
+		}
+		if err := n.decide(id, eve, n.held(id, policy.EnvironmentSave), session.DecisionApprove); err != nil {
+			n.t.Fatal(err)
+		}
+		n.idle(id)
+	}
+	return id
 }
 
 // status waits until the environment of a session has a status.
@@ -420,19 +484,7 @@ func TestAWorkspaceIsStoredWhileItsFilesAreTakenOut(t *testing.T) {
 	d := newDesks(t)
 	bubble(t, func(t *testing.T, n *node) {
 		*d.blobs = n.cfg.Blobs
-		id := d.work(n, "", first, second)
-		n.status(id, session.EnvironmentIsSuspended)
-		time.Sleep(youngEnough) // what is there is old enough to be removed
-		d.meanwhile = func() {
-			d.fail("save", stead.Errorf(stead.KindUnavailable, "not yet")) // so that a sweep comes with its end
-			d.work(n, id, map[string]string{"code": "third"})
-			d.takes("suspend", 10*time.Minute)
-			time.Sleep(2 * time.Minute)
-		}
-		if _, err := n.unshow(id); stead.KindOf(err) != stead.KindConflict {
-			t.Fatalf("while it is stored: %v", err)
-		}
-		n.status(id, session.EnvironmentIsSuspended)
+		id := d.late(n)
 		time.Sleep(20 * time.Minute)
 		if all := d.checkpoints(n, id); all[len(all)-1]["code"] != "third" {
 			t.Errorf("the last one has %v", all[len(all)-1])
@@ -494,4 +546,63 @@ func TestFilesOfWhatIsForgottenWhereStoringIsAskedAbout(t *testing.T) {
 			}, withModel(script(calling(2)...)), withMemory(&memories{}), withPolicy(saves(policy.Needs{})), with(func(c *runner.Config) { c.Environments, c.Foreign, c.EnvironmentIdle = d, asItIs, time.Minute }))
 		})
 	}
+}
+
+// TestACopyIsMadeWhileFilesAreTakenOut: of a session whose last checkpoint builds on one that was replaced before it came into the journal, a fork and an
+// export are whole, and have nothing of what is forgotten.
+func TestACopyIsMadeWhileFilesAreTakenOut(t *testing.T) {
+	fork := func(n *node, id stead.SessionID) (session.Session, error) {
+		return n.Fork(context.Background(), me, id, session.ForkRequest{})
+	}
+	export := func(n *node, id stead.SessionID) (session.Session, error) {
+		var file bytes.Buffer
+		if err := n.Export(context.Background(), me, id, &file); err != nil {
+			return session.Session{}, err
+		}
+		return n.Import(context.Background(), me, &file)
+	}
+	for name, made := range map[string]func(*node, stead.SessionID) (session.Session, error){"fork": fork, "export": export} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesks(t)
+			bubble(t, func(t *testing.T, n *node) {
+				*d.blobs = n.cfg.Blobs
+				id := d.late(n)
+				copied, err := made(n, id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all := d.checkpoints(n, copied.ID)
+				if last := all[len(all)-1]; last["code"] != "third" || last["notes/mem_2.md"] != likes {
+					t.Errorf("its last checkpoint has %v", last)
+				}
+				d.nowhere(n, copied.ID)
+				for range 2 {
+					if _, err := n.unshow(id); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(youngEnough)
+				}
+				d.nowhere(n, id)
+			}, withModel(script(calling(3)...)), withMemory(&memories{}), with(func(c *runner.Config) { c.Environments, c.Foreign, c.EnvironmentIdle = d, asItIs, time.Minute }))
+		})
+	}
+}
+
+// late makes a session whose last checkpoint was being stored while those before it were replaced.
+func (d *desks) late(n *node) stead.SessionID {
+	n.t.Helper()
+	id := d.work(n, "", first, second)
+	n.status(id, session.EnvironmentIsSuspended)
+	time.Sleep(youngEnough) // what is there is old enough to be removed
+	d.meanwhile = func() {
+		d.fail("save", stead.Errorf(stead.KindUnavailable, "not yet")) // so that a sweep comes with its end
+		d.work(n, id, map[string]string{"code": "third"})
+		d.takes("suspend", 10*time.Minute)
+		time.Sleep(2 * time.Minute)
+	}
+	if _, err := n.unshow(id); stead.KindOf(err) != stead.KindConflict {
+		n.t.Fatalf("while it is stored: %v", err)
+	}
+	n.status(id, session.EnvironmentIsSuspended)
+	return id
 }

@@ -44,10 +44,20 @@ func (f *ForgetFiles) Names() []string {
 	return f.Memories
 }
 
-// Dropped are blobs that an event named before it was written anew. Nothing in the journal needs them.
+// Dropped is what an event named before it was written anew: blobs that nothing in the journal needs, but for checkpoints that come late. Where only
+// the checkpoint's name is another one, there are none.
 type Dropped struct {
-	Blobs []stead.Text `json:"dropped,omitempty"`    // droppedKey
-	At    int64        `json:"dropped_at,omitempty"` // Unix milliseconds
+	Blobs []stead.Text `json:"dropped,omitempty"`       // droppedKey
+	At    int64        `json:"dropped_at,omitempty"`    // when it was written anew, in Unix milliseconds; 0: it was not, or that is over
+	Files int          `json:"dropped_files,omitempty"` // that were taken out of its checkpoint
+}
+
+// Drops reports whether a journal has such events: a checkpoint behind them may need what they dropped.
+func Drops(events []stead.Event) bool {
+	return !slices.ContainsFunc(events, expires) && slices.ContainsFunc(events, func(e stead.Event) bool {
+		s, ok, err := StoredBy(e)
+		return err == nil && ok && s.Dropped.At > 0
+	})
 }
 
 const droppedKey = "dropped"
@@ -100,7 +110,7 @@ func stored(e stead.Event, with *Stored) (s Stored, out stead.Event, ok bool, er
 // undropped is an event in a copy, which has never had what was dropped.
 func undropped(e stead.Event) (stead.Event, error) {
 	s, ok, err := StoredBy(e)
-	if err != nil || !ok || len(s.Dropped.Blobs) == 0 {
+	if err != nil || !ok || s.Dropped.At == 0 {
 		return e, err
 	}
 	s.Dropped = Dropped{}
