@@ -60,7 +60,7 @@ func TestLocalKeepsToItsProject(t *testing.T) {
 
 // TestEveryEffectIsListed: what is not in Effects is in no schema, and a server with policies refuses it.
 func TestEveryEffectIsListed(t *testing.T) {
-	f, err := parser.ParseFile(token.NewFileSet(), "policy.go", nil, 0)
+	f, err := parser.ParseFile(token.NewFileSet(), "effect.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
