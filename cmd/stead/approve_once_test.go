@@ -122,7 +122,7 @@ func (h *house) approvedErasure(t *testing.T) {
 		h.yes(t, h.keys["chief"], "approve")
 		var e struct{ ID, Status, Problem string }
 		h.get(h.keys["boss"], "POST", "/v1/erasures", body, &e)
-		for until := time.Now().Add(10 * time.Second); e.Status != "completed" && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		for until := time.Now().Add(patience); e.Status != "completed" && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 			h.get(h.keys["boss"], "GET", "/v1/erasures/"+e.ID, "", &e)
 		}
 		if e.Status != "completed" {

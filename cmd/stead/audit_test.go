@@ -62,14 +62,14 @@ func TestWhatAgentsDoIsRecorded(t *testing.T) {
 			id := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"agent":{"model":"mine"},"environment":{"type":"none"},"input":"Say hi"}`))
 			for _, action := range []string{"session.create", "model.call"} {
 				var body string
-				for deadline := time.Now().Add(10 * time.Second); !strings.Contains(body, `"session":"`+id) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+				for deadline := time.Now().Add(patience); !strings.Contains(body, `"session":"`+id) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 					body = must(t, n, "GET", "/v1/audit_records?action="+action, "")
 				}
 				if !strings.Contains(body, `"session":"`+id) {
 					t.Errorf("%s is not recorded: %s", action, body)
 				}
 			}
-			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // the turn ends behind its records
+			for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // the turn ends behind its records
 				if strings.Contains(must(t, n, "GET", "/v1/agents/sessions/"+id, ""), `"status":"idle"`) {
 					break
 				}

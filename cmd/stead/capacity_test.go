@@ -100,11 +100,11 @@ func (h *held) until(came int, running, waiting int) {
 	for range came {
 		select {
 		case <-h.came:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			h.t.Fatal("a call does not come to the upstream")
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		all := h.n.throughput.Load().status()
 		if len(all) == 1 && all[0].Running == running && all[0].Waiting == waiting {
 			break
@@ -154,7 +154,7 @@ func TestAPoolThatIsRemovedLetsItsCallsGo(t *testing.T) {
 			for range 3 {
 				select {
 				case <-h.came:
-				case <-time.After(10 * time.Second):
+				case <-time.After(patience):
 					t.Fatal("a call waits in a pool that is no more")
 				}
 			}

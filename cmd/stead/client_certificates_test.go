@@ -137,7 +137,7 @@ func (g *gate) recorded(reason string) {
 	g.t.Helper()
 	plain := g.n.asRootHTTP(g)
 	var log string
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		if _, log = g.get(plain, g.n.rootKey, "/v1/audit_records?action=authenticate&limit=100"); strings.Contains(log, reason) {
 			return
 		}
@@ -290,18 +290,26 @@ func TestAStreamEndsWithItsCertificate(t *testing.T) {
 	g.made(g.as(g.clients.SPIFFE(t, "spiffe://acme.example/ada"), nil), "", "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
 	for _, c := range [][2]string{{"alone", ""}, {"beside a key", g.n.rootKey}} { // in this order: the second has a session of its own
 		what, key := c[0], c[1]
-		ends := time.Now().Add(2 * time.Second).Truncate(time.Second)
-		short := g.as(g.clients.Issue(t, func(c *x509.Certificate) {
-			c.URIs, c.NotAfter = certificatetest.URIs(t, "spiffe://acme.example/ada"), ends
-		}), nil)
 		path := "/v1/agents/sessions/" + s.ID + "/events?after=0"
 		if key != "" { // the root key chooses its project
 			g.made(g.as(nil, nil), key, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
 			path = "/v1/agents/sessions/" + s.ID + "/events?after=0"
 		}
-		status, body := g.get(short, key, path)
-		if status != 200 || !strings.Contains(body, "token_expired") || time.Since(ends).Abs() > 5*time.Second {
-			t.Errorf("%s: %d %s after %s", what, status, body, time.Since(ends))
+		var short *http.Client
+		for life := 2 * time.Second; ; life *= 4 {
+			ends := time.Now().Add(life).Truncate(time.Second)
+			short = g.as(g.clients.Issue(t, func(c *x509.Certificate) {
+				c.URIs, c.NotAfter = certificatetest.URIs(t, "spiffe://acme.example/ada"), ends
+			}), nil)
+			status, body := g.get(short, key, path)
+			late := time.Since(ends)
+			if status != 200 && life < time.Minute && late > 0 {
+				continue // on a busy machine it was over before the stream began
+			}
+			if status != 200 || !strings.Contains(body, "token_expired") || late.Abs() > 10*time.Second {
+				t.Errorf("%s: %d %s after %s", what, status, body, late)
+			}
+			break
 		}
 		if status, _ := g.get(short, key, path); status != 401 && status != 0 {
 			t.Errorf("%s, again: %d", what, status)
@@ -524,30 +532,36 @@ func TestAnExecutorComesWithACertificate(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	ends := time.Now().Add(3 * time.Second).Truncate(time.Second)
-	cert, key := certificatetest.Write(t, box(ends), dir)
-	ctx, stop := context.WithCancel(t.Context())
 	var said lockedBuffer
-	ended := make(chan int)
-	go func() {
-		a := &app{in: strings.NewReader(""), out: &said, err: io.Discard, env: func(string) (string, bool) { return "", false }}
-		ended <- a.main(ctx, []string{"executor", "--remote", door, "--workspace", t.TempDir(), "--sandbox", "none", "--cert", cert, "--key", key, "--ca", g.trust})
-	}()
-	defer func() { stop(); <-ended }()
-	told := func(what string) {
-		t.Helper()
-		for until := time.Now().Add(20 * time.Second); !strings.Contains(said.String(), what); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(until) {
-				t.Fatalf("the executor does not say %q: %s", what, &said)
-			}
+	told := func(what string, until time.Time) bool {
+		for !strings.Contains(said.String(), what) && time.Now().Before(until) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		return strings.Contains(said.String(), what)
+	}
+	var ends time.Time
+	for life := 3 * time.Second; ; life *= 4 { // on a busy machine a certificate may be over before anybody connects
+		ends = time.Now().Add(life).Truncate(time.Second)
+		cert, key := certificatetest.Write(t, box(ends), dir)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan int, 1)
+		go func() {
+			a := &app{in: strings.NewReader(""), out: &said, err: io.Discard, env: func(string) (string, bool) { return "", false }}
+			ended <- a.main(ctx, []string{"executor", "--remote", door, "--workspace", t.TempDir(), "--sandbox", "none", "--cert", cert, "--key", key, "--ca", g.trust})
+		}()
+		end := func() { stop(); <-ended }
+		if told("connected", ends) {
+			defer end()
+			break
+		}
+		if end(); life > time.Minute {
+			t.Fatalf("the executor does not connect: %s", &said)
 		}
 	}
-	told("connected")
-	if time.Now().After(ends) {
-		t.Skip("the machine was too busy for three seconds")
-	}
 	certificatetest.Write(t, box(time.Now().Add(time.Minute)), dir)
-	told("connected again: commands went on meanwhile")
+	if !told("connected again: commands went on meanwhile", time.Now().Add(patience)) {
+		t.Fatalf("the executor does not connect again: %s", &said)
+	}
 	if time.Now().Before(ends) {
 		t.Error("it connected again before its certificate had ended")
 	}

@@ -89,7 +89,7 @@ func TestResponsesSearchFiles(t *testing.T) {
 	_, late := ask(t, n, "GET", "/v1/responses/"+idOf(bare)+"?include[]=file_search_call.results", "")
 	has(t, "the results asked for later", 200, late, found...)
 
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		_, records := ask(t, n, "GET", "/v1/usage_records?kind=tool_call", "")
 		if strings.Count(records, `"name":"file_search/file_search"`) >= 2 {
 			break

@@ -118,7 +118,7 @@ func TestFunctionsOfStatelessCallsAreGoverned(t *testing.T) {
 				if !strings.Contains(got, "enough") {
 					t.Errorf("under way: %s", got)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("a call goes on whose function was stopped")
 			}
 			records(t, n)

@@ -72,7 +72,7 @@ func TestAJudgeIsAModel(t *testing.T) {
 	if res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got, "guardrail garbled: it could not be judged") {
 		t.Errorf("%d %s", res.StatusCode, got)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		_, got = ask(t, n, "GET", "/v1/usage_records", "")
 		if strings.Count(got, `"model":"old"`) == 2 {

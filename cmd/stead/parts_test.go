@@ -88,7 +88,7 @@ func TestAModelCallTakesNoLongerThanItMay(t *testing.T) {
 	}))
 	t.Cleanup(up.Close)
 	n := openConfigured(t, `
-limits: {model_call_seconds: 1}
+limits: {model_call_seconds: 3}
 providers: [{name: up, api: chat, base_url: "`+up.URL+`/v1", api_key: k}]
 models:
   - {name: mute, routes: [{provider: up, model: mute}, {provider: up, model: spoken, priority: 1}]}

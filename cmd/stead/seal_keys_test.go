@@ -191,7 +191,7 @@ func TestANodeWithoutItsKey(t *testing.T) {
 		s.aws.Set(c.rules)
 		patience := 20 * time.Second
 		if c.rules.Down {
-			patience = time.Second
+			patience = 3 * time.Second // the database is opened in it
 		}
 		err := start(c.key, patience)
 		if stead.KindOf(err) != c.kind || err != nil && !strings.Contains(err.Error(), c.says) {

@@ -34,7 +34,7 @@ func reservedAndOnDemand(t *testing.T, takes time.Duration, route, pool string) 
 	t.Cleanup(up.Close)
 	n = openConfigured(t, "providers: [{name: p, api: chat, base_url: "+up.URL+"}, {name: q, api: chat, base_url: "+up.URL+"}]\nmodels:\n"+
 		"  - name: m\n    routes: [{provider: p, model: reserved"+route+"}, {provider: q, model: demand, priority: 1}]\n"+
-		"limits: {model_idle_seconds: 1}\ncapacity: [{name: bought, provider: p, "+pool+"}]\n", io.Discard)
+		"limits: {model_idle_seconds: 3}\ncapacity: [{name: bought, provider: p, "+pool+"}]\n", io.Discard)
 	return n, func(upstream string) int {
 		mu.Lock()
 		defer mu.Unlock()
@@ -83,11 +83,11 @@ func TestEveryCallThatFindsNoPlaceSpills(t *testing.T) {
 // What a call waits in a pool's queue is not its upstream's silence: no other route is tried for it, no hedge begins, no
 // breaker opens, and it is not cut off.
 func TestWaitingInAQueueIsNoSilence(t *testing.T) {
-	for what, route := range map[string]string{"a first word": ", first_seconds: 1", "a hedge": ", hedge: {after_ms: 900}", "a door's patience": ""} {
+	for what, route := range map[string]string{"a first word": ", first_seconds: 3", "a hedge": ", hedge: {after_ms: 2900}", "a door's patience": ""} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			const calls = 6
-			n, asked := reservedAndOnDemand(t, 400*time.Millisecond, route, "concurrent: 1, wait_seconds: 60, spill: false")
+			const calls = 6 // the last one waits for longer than the limits, each of which is far more than one takes on a busy machine
+			n, asked := reservedAndOnDemand(t, 700*time.Millisecond, route, "concurrent: 1, wait_seconds: 60, spill: false")
 			if got := together(t, n, calls); got != calls || asked("reserved") != calls || asked("demand") != 0 {
 				t.Errorf("%d of %d were answered; %d calls went to the pool, %d on demand", got, calls, asked("reserved"), asked("demand"))
 			}

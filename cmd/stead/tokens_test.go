@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -137,17 +138,21 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 	var s struct{ ID string }
 	h.get(ada.Secret, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
 	// A back end with a key of its own hands tokens to ada's browser: they are ada's.
-	tok := h.token(h.keys["D"], s.ID, `{"scope":["read"],"expires_after_seconds":1}`)
-	if tok.Principal.ID != "ada" {
-		t.Errorf("it stands for %q", tok.Principal.ID)
-	}
-	began := time.Now()
-	last, end := h.streamed(tok.Secret, s.ID)
-	if !strings.Contains(end, `"token_expired"`) || last == "" {
-		t.Errorf("the stream's last event was %q after %q", end, last)
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %s", took)
+	var tok madeToken
+	for life := 1; ; life *= 4 {
+		tok = h.token(h.keys["D"], s.ID, fmt.Sprintf(`{"scope":["read"],"expires_after_seconds":%d}`, life))
+		if tok.Principal.ID != "ada" {
+			t.Errorf("it stands for %q", tok.Principal.ID)
+		}
+		last, end := h.streamed(tok.Secret, s.ID)
+		late := time.Since(time.Unix(tok.ExpiresAt, 0))
+		if last == "" && life < 60 && late > 0 {
+			continue // on a busy machine it was over before the stream began
+		}
+		if !strings.Contains(end, `"token_expired"`) || last == "" || late > 10*time.Second {
+			t.Errorf("the stream's last event was %q after %q, %s after the token's end", end, last, late)
+		}
+		break
 	}
 	if status, body := h.call(tok.Secret, "GET", "/v1/agents/sessions/"+s.ID+"/events", ""); status != http.StatusUnauthorized || !strings.Contains(string(body), "invalid_session_token") {
 		t.Errorf("again: %d %s", status, body)
@@ -281,7 +286,7 @@ func TestStrangersAreInTheAuditLog(t *testing.T) {
 		}
 	}
 	for begin := time.Now(); len(log.Data) < 4; time.Sleep(5 * time.Millisecond) {
-		if time.Since(begin) > 10*time.Second {
+		if time.Since(begin) > patience {
 			t.Fatalf("the audit log has %+v", log.Data)
 		}
 		h.get(h.root, "GET", "/v1/audit_records?action=authenticate&order=asc", "", &log)

@@ -19,7 +19,7 @@ func helloOf(t testing.TB, cfg *tls.Config) []byte {
 	defer in.Close()
 	cfg.InsecureSkipVerify = true // nobody answers
 	go func() { _ = tls.Client(out, cfg).Handshake(); _ = out.Close() }()
-	must(t, in.SetDeadline(time.Now().Add(5*time.Second)))
+	must(t, in.SetDeadline(time.Now().Add(20*time.Second)))
 	header := make([]byte, recordHeaderBytes)
 	_, err := io.ReadFull(in, header)
 	must(t, err)
@@ -159,7 +159,7 @@ func TestTunnelHoldsItsName(t *testing.T) {
 			if len(sent) > 0 {
 				t.Errorf("%s: the server got %q", name, sent)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Errorf("%s: the server's connection stays open", name)
 		}
 	}

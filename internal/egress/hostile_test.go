@@ -301,7 +301,7 @@ func TestSecretsStayOut(t *testing.T) {
 	} {
 		_, _ = b.say(raw)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	must(t, b.Close(ctx))
 	all := fmt.Sprintf("%+v\n%s", b.recorded(), b.log)

@@ -324,7 +324,7 @@ func TestCloseEndsAll(t *testing.T) {
 	dialled, err := b.DialContext(t.Context(), "tcp", "web.example:80")
 	must(t, err)
 	waitFor(t, "three dials", func() bool { return len(w.dialled()) == 3 })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	must(t, b.Close(ctx))
 	if _, err := dialled.Write([]byte("x")); err == nil {

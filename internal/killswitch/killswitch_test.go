@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -78,46 +79,49 @@ func TestASwitchStopsWhatItNames(t *testing.T) {
 
 // A second is what everybody was promised, on every node.
 func TestAnotherNodeStopsWithinASecond(t *testing.T) {
-	documents := documenttest.NewMemory()
-	_, here, _ := node(documents)
-	there, _, gate := node(documents)
-	req := policy.Request{Principal: operator, Effect: policy.ModelCall, Agent: "agent_1", Resource: "m"}
-	if d, err := gate.Decide(t.Context(), req); err != nil || !d.Allow { // it is known there that there is none
-		t.Fatalf("%+v, %v", d, err)
-	}
-	ctx, done := there.Watch(t.Context(), req)
-	defer done()
-	untouched, doneToo := there.Watch(t.Context(), policy.Request{Principal: operator, Effect: policy.ModelCall, Agent: "agent_2", Resource: "m"})
-	defer doneToo()
-	sw, err := here.Set(t.Context(), operator, killswitch.Switch{Scope: killswitch.Agent, Of: "agent_1", Reason: "r"}, "", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(time.Second):
-		t.Fatal("what is under way on another node goes on for a second")
-	}
-	if e, ok := errors.AsType[*stead.Error](context.Cause(ctx)); !ok || e.Kind != stead.KindForbidden {
-		t.Errorf("the cause is %v", context.Cause(ctx))
-	}
-	if untouched.Err() != nil {
-		t.Error("another agent's call ended")
-	}
-	if d, err := gate.Decide(t.Context(), req); err != nil || d.Allow {
-		t.Errorf("it begins anew there: %+v, %v", d, err)
-	}
-	if err := here.Lift(t.Context(), operator, sw.ID); err != nil {
-		t.Fatal(err)
-	}
-	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		if d, err := gate.Decide(t.Context(), req); err == nil && d.Allow {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		documents := documenttest.NewMemory()
+		_, here, _ := node(documents)
+		there, _, gate := node(documents)
+		req := policy.Request{Principal: operator, Effect: policy.ModelCall, Agent: "agent_1", Resource: "m"}
+		if d, err := gate.Decide(t.Context(), req); err != nil || !d.Allow { // it is known there that there is none
+			t.Fatalf("%+v, %v", d, err)
 		}
-		if time.Since(begin) > time.Second {
-			t.Fatal("it is still stopped there, a second after it was lifted")
+		defer time.Sleep(2 * killswitch.CacheFor) // in which whoever looks sees that nothing is under way any more
+		ctx, done := there.Watch(t.Context(), req)
+		defer done()
+		untouched, doneToo := there.Watch(t.Context(), policy.Request{Principal: operator, Effect: policy.ModelCall, Agent: "agent_2", Resource: "m"})
+		defer doneToo()
+		sw, err := here.Set(t.Context(), operator, killswitch.Switch{Scope: killswitch.Agent, Of: "agent_1", Reason: "r"}, "", "")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+			t.Fatal("what is under way on another node goes on for a second")
+		}
+		if e, ok := errors.AsType[*stead.Error](context.Cause(ctx)); !ok || e.Kind != stead.KindForbidden {
+			t.Errorf("the cause is %v", context.Cause(ctx))
+		}
+		if untouched.Err() != nil {
+			t.Error("another agent's call ended")
+		}
+		if d, err := gate.Decide(t.Context(), req); err != nil || d.Allow {
+			t.Errorf("it begins anew there: %+v, %v", d, err)
+		}
+		if err := here.Lift(t.Context(), operator, sw.ID); err != nil {
+			t.Fatal(err)
+		}
+		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			if d, err := gate.Decide(t.Context(), req); err == nil && d.Allow {
+				break
+			}
+			if time.Since(begin) > time.Second {
+				t.Fatal("it is still stopped there, a second after it was lifted")
+			}
+		}
+	})
 }
 
 // broken is a database that is away.

@@ -109,7 +109,7 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 		begun := time.Now()
 		_, err := office.Read(ctx, "a", data)
 		cancel()
-		if err != context.DeadlineExceeded || time.Since(begun) > time.Second {
+		if err != context.DeadlineExceeded || time.Since(begun) > 10*time.Second {
 			t.Errorf("%s: %v after %v", name, err, time.Since(begun))
 		}
 	}

@@ -294,7 +294,7 @@ func TestADeletedSessionLeavesNoMemories(t *testing.T) {
 			if place != "nowhere" {
 				<-mem.written
 			}
-			for deadline := time.Now().Add(5 * time.Second); len(l.entries()) > 0; time.Sleep(2 * time.Millisecond) {
+			for deadline := time.Now().Add(20 * time.Second); len(l.entries()) > 0; time.Sleep(2 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("left: %q", l.entries())
 				}

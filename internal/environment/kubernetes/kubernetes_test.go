@@ -420,7 +420,7 @@ func TestRefusals(t *testing.T) {
 func TestAClusterThatIsSlowEndsWithTheCall(t *testing.T) {
 	c := newCluster(t)
 	c.status = func(k *fakeClaim) { c.condition(k, "False", "DependenciesNotReady") }
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err := c.provider(t).Open(ctx, specOf(t))
 	if stead.KindOf(err) != stead.KindUnavailable || !strings.Contains(err.Error(), "DependenciesNotReady") {

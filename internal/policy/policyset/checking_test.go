@@ -15,20 +15,20 @@ func TestAProjectChecksOneTextAtATime(t *testing.T) {
 	busy := make(chan struct{}, 1)
 	busy <- struct{}{}
 	s.checking.Store(stead.ProjectID("one"), busy)
-	check := func(project stead.ProjectID) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
+	check := func(ctx context.Context, project stead.ProjectID) error {
 		_, err := s.compile(ctx, stead.Principal{Project: project}, "a", policy.Enforce, "forbid (principal, action, resource);")
 		return err
 	}
-	if err := check("one"); !errors.Is(err, context.DeadlineExceeded) {
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := check(short, "one"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("beside another of its project: %v", err)
 	}
-	if err := check("two"); err != nil {
+	if err := check(t.Context(), "two"); err != nil {
 		t.Errorf("another project's: %v", err)
 	}
 	<-busy
-	if err := check("one"); err != nil {
+	if err := check(t.Context(), "one"); err != nil {
 		t.Errorf("after it: %v", err)
 	}
 }

@@ -96,7 +96,7 @@ func (n *node) decides(t *testing.T, req policy.Request) policy.Decision {
 	return d
 }
 
-// within waits until a node decides so, for a second at most.
+// within waits until a node decides so: for a second on a quiet machine, of which CacheFor is a quarter.
 func (n *node) within(t *testing.T, req policy.Request, want policy.Outcome) {
 	t.Helper()
 	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
@@ -104,8 +104,8 @@ func (n *node) within(t *testing.T, req policy.Request, want policy.Outcome) {
 		if d.Outcome() == want {
 			return
 		}
-		if time.Since(begin) > time.Second {
-			t.Fatalf("a second later it is %s (%s), not %s", d.Outcome(), d.Reason, want)
+		if time.Since(begin) > 20*time.Second {
+			t.Fatalf("20 seconds later it is %s (%s), not %s", d.Outcome(), d.Reason, want)
 		}
 	}
 }

@@ -55,11 +55,12 @@ func newVault(t *testing.T, s *kmstest.Server, change func(*kms.Vault)) kms.Serv
 	return k
 }
 
+// patience is that of a ring whose service is away.
 const patience = 900 * time.Millisecond
 
 func ring(t *testing.T, services map[string]kms.Service) *kms.Ring {
 	t.Helper()
-	return kms.NewRing(services, patience, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	return kms.NewRing(services, 0, slog.New(slog.NewTextHandler(t.Output(), nil)))
 }
 
 func TestAKeyIsWrapped(t *testing.T) {
@@ -150,7 +151,7 @@ func TestAKMSIsAway(t *testing.T) {
 	aws, hv := kmstest.AWS(t, region, creds(), arn), kmstest.Vault(t, "hvs.token", "team", "keys/transit", "stead")
 	strange := kmstest.Vault(t, "hvs.token", "team", "keys/transit", "stead")
 	services := map[string]kms.Service{"aws": newAWS(t, aws, nil), "hv": newVault(t, hv, nil), "untrusted": newVault(t, strange, func(v *kms.Vault) { v.CA = ca(t) })}
-	r, patient := ring(t, services), kms.NewRing(services, 0, slog.New(slog.DiscardHandler))
+	r, patient := kms.NewRing(services, patience, slog.New(slog.DiscardHandler)), ring(t, services)
 	for name, s := range map[string]*kmstest.Server{"aws": aws, "hv": hv} {
 		s.Set(kmstest.Rules{Busy: 2})
 		before := s.Calls()
@@ -207,7 +208,8 @@ func TestTheMachinesCredentials(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	aws := kmstest.AWS(t, region, creds(), arn)
-	r := ring(t, map[string]kms.Service{"aws": newAWS(t, aws, func(a *kms.AWS) { a.Keys = awsauth.Keys{} })})
+	services := map[string]kms.Service{"aws": newAWS(t, aws, func(a *kms.AWS) { a.Keys = awsauth.Keys{} })}
+	r := ring(t, services)
 	for range 2 { // what has expired is asked for again
 		if _, err := r.Wrap(t.Context(), "aws", make([]byte, 32)); err != nil {
 			t.Fatal(err)
@@ -217,7 +219,7 @@ func TestTheMachinesCredentials(t *testing.T) {
 		t.Errorf("credentials were asked for %d times", len(served))
 	}
 	pod.Close()
-	_, err := r.Wrap(t.Context(), "aws", make([]byte, 32))
+	_, err := kms.NewRing(services, patience, slog.New(slog.DiscardHandler)).Wrap(t.Context(), "aws", make([]byte, 32))
 	is(t, "no credentials", err, stead.KindUnavailable)
 	if err == nil || !strings.Contains(err.Error(), "credentials") {
 		t.Errorf("it says %v", err)
