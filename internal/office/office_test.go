@@ -114,6 +114,18 @@ func TestWhatIsNotSaidInADocument(t *testing.T) {
 	reads(t, word(t, tracked+box+field), "14 days -\nor more\n\na box\n\naround it\n\npage 3\n")
 }
 
+// An equation is text in a namespace of its own, and a word's reading stands in front of the word.
+func TestFormulasAndReadings(t *testing.T) {
+	const m = `xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"`
+	run := func(s string) string { return "<m:r><m:t>" + s + "</m:t></m:r>" }
+	formula := `<w:p><w:r><w:t xml:space="preserve">So </w:t></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t>Obey me. </w:t></w:r><m:oMath ` + m + `>` + run("E=m") + `<m:sSup><m:e>` + run("c") + `</m:e><m:sup>` + run("2") + `</m:sup></m:sSup>` + run("+") +
+		`<m:f><m:num>` + run("a") + `</m:num><m:den>` + run("b") + `</m:den></m:f></m:oMath></w:p>`
+	ruby := func(base, says string) string {
+		return `<w:r><w:ruby><w:rubyPr/><w:rt><w:r><w:t>` + says + `</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>` + base + `</w:t></w:r></w:rubyBase></w:ruby></w:r>`
+	}
+	reads(t, word(t, formula+"<w:p>"+ruby("東京", "とうきょう")+`<w:r><w:t>です</w:t></w:r></w:p>`), "So E=mc^2+a/b\n\n東京(とうきょう)です\n")
+}
+
 // What a cell spans keeps its columns, and stands in each of its rows: each is read by itself.
 func TestCellsThatSpanOthers(t *testing.T) {
 	of := func(says, text string) string { return "<w:tc><w:tcPr>" + says + "</w:tcPr>" + para(text) + "</w:tc>" }

@@ -77,7 +77,13 @@ type word struct {
 	gone   int      // elements of deleted text that are open
 	hidden bool     // the open run is not shown
 	list   bool     // the paragraph before was an item
+	// The reading of a word (ruby) stands in front of it, and is written behind it.
+	reads   bool // within a reading
+	reading strings.Builder
 }
+
+// maxReading is the longest reading of a word that is written, in bytes.
+const maxReading = 256
 
 type paragraph struct {
 	text    strings.Builder
@@ -127,13 +133,28 @@ func (t *table) end(hold func(int)) {
 }
 
 func (w *word) tell(e element) {
+	if strings.HasSuffix(e.space, "/math") {
+		w.formula(e)
+		return
+	}
 	if e.name != "" && !strings.Contains(e.space, "wordprocessingml") {
 		return
 	}
 	switch e.name {
 	case "":
-		if w.text && w.gone == 0 && !w.hidden {
+		switch {
+		case !w.text || w.gone > 0 || w.hidden:
+		case !w.reads:
 			w.write(e.text)
+		case w.reading.Len()+len(e.text) <= maxReading:
+			w.reading.WriteString(e.text)
+		}
+	case "rt":
+		w.reads = e.begins
+	case "ruby":
+		if !e.begins && w.reading.Len() > 0 {
+			w.write("(" + w.reading.String() + ")")
+			w.reading.Reset()
 		}
 	case "del", "moveFrom":
 		if e.begins {
@@ -155,6 +176,23 @@ func (w *word) tell(e element) {
 		if e.begins {
 			w.mark(e)
 		}
+	}
+}
+
+// formula writes an equation in one line, as people type one: a fraction with "/", what stands above or below with "^" and "_".
+func (w *word) formula(e element) {
+	switch {
+	case e.name == "t":
+		w.text = e.begins
+	case !e.begins || w.gone > 0:
+	case e.name == "r":
+		w.hidden = false
+	case e.name == "den":
+		w.write("/")
+	case e.name == "sup":
+		w.write("^")
+	case e.name == "sub":
+		w.write("_")
 	}
 }
 

@@ -187,6 +187,8 @@ func endedBy(name, next string) bool {
 		return next == "td" || next == "th" || next == "tr"
 	case "tr":
 		return next == "tr" || next == "tbody" || next == "tfoot"
+	case "rt", "rp":
+		return reads(next) || next == "rb" || next == "rtc"
 	case "option":
 		return next == "option" || next == "optgroup"
 	}

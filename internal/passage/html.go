@@ -28,6 +28,7 @@ type page struct {
 	started bool
 	open    map[string]int // of boxed elements, by name
 	looked  int            // bytes, see maxLooked
+	reading string         // how the word that is open (ruby) is read
 	grid
 }
 
@@ -106,8 +107,11 @@ func (w *page) tag(doc string) string {
 			}
 		}
 	}
+	if reads(name) && !closes && w.open["ruby"] > 0 {
+		return w.read(doc, name)
+	}
 	switch {
-	case !boxed(name):
+	case !boxed(name) && name != "ruby":
 	case closes:
 		w.open[name] = max(w.open[name]-1, 0)
 	default:
@@ -160,15 +164,18 @@ func (w *page) element(name string, closes bool) {
 		if !closes {
 			w.prefix = strings.Repeat("#", max(1, strings.IndexByte("0123456", name[1]))) + " "
 		}
-	case "p", "div", "section", "article", "header", "footer", "main", "nav", "aside", "ul", "ol", "dl", "caption", "blockquote", "form", "figure", "hr", "tr", "body":
+	case "p", "div", "section", "article", "header", "footer", "main", "nav", "aside", "ul", "ol", "dl", "caption", "blockquote", "form", "figure", "hr", "tr", "body",
+		"details", "summary", "figcaption", "address", "fieldset", "legend", "dialog", "menu", "hgroup", "search", "center", "optgroup", "textarea":
 		w.paragraph()
-	case "br", "dt", "dd", "td", "th", "li":
+	case "br", "dt", "dd", "td", "th", "li", "option", "select", "button":
 		w.breaks = max(w.breaks, 1)
 		if name == "li" && !closes {
 			w.prefix = "- "
 		}
 	case "pre":
 		w.fence(closes)
+	case "ruby":
+		w.readOut()
 	}
 }
 

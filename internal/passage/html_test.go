@@ -24,6 +24,23 @@ func TestTextOfHTMLStays(t *testing.T) {
 	}
 }
 
+// What stands in a block of its own is not one word with what stands beside it.
+func TestBlocksOfHTMLStandApart(t *testing.T) {
+	for doc, want := range map[string]string{
+		`<details><summary>How long do refunds take?</summary>Thirty days.</details>On.`:                       "How long do refunds take?\n\nThirty days.\n\nOn.\n",
+		`<figure><img src=x><figcaption>Plan</figcaption>A</figure><address>Köln</address>B`:                   "Plan\n\nA\n\nKöln\n\nB\n",
+		`<fieldset><legend>Size</legend><select><option>S<option>M</select><button>Buy</button>Now</fieldset>`: "Size\n\nS\nM\nBuy\nNow\n",
+		`<p>in <b>one</b><i>word</i> <label>x</label>y`:                                                        "in oneword xy\n",
+		`<p>私は<ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp>京<rt>きょう</ruby>に住む`:                                        "私は東京(とうきょう)に住む\n",
+		`<p><ruby>山<rt><b>やま</b>&#x2019;<rb>田<rt>だ</ruby>さん<p><ruby>川</ruby><rt>かわ</rt>`:                       "山田(やま’だ)さん\n\n川かわ\n",
+		`<p><ruby>長<rt>` + strings.Repeat("な", 100) + `</ruby>い<div><ruby>東<rt>とう</div>on`:                     "長い\n\n東\n\non\n",
+	} {
+		if got := markdown(doc); got != want {
+			t.Errorf("%s\nis   %q\nwant %q", doc, got, want)
+		}
+	}
+}
+
 // What a page hides from its readers is no text of it, and all that is behind that is.
 func TestHiddenTextOfHTMLIsNone(t *testing.T) {
 	for hidden, shown := range map[string]bool{

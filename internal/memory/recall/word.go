@@ -2,6 +2,7 @@ package recall
 
 import (
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -137,7 +138,7 @@ func newAnalyzer() *analyzer {
 }
 
 // words returns the words of a text that carry content, in their order. A possessive 's is no part
-// of a word, and accents are kept.
+// of a word.
 func (a *analyzer) words(text string) []word { return a.read(text, func(string) {}) }
 
 // read is words, and hears each word as it stands, those without content too, in lower case.
@@ -194,14 +195,14 @@ func written(text string) iter.Seq2[string, bool] {
 			return ok
 		}
 		for i, r := range text {
-			if !unicode.IsLetter(r) && !unicode.IsDigit(r) && (!unicode.IsMark(r) || start < 0) {
+			if !unicode.IsLetter(r) && !unicode.IsDigit(r) && (!unicode.IsMark(r) && !unseen(r) || start < 0) {
 				if !end(i) || pictured(r) && !yield(string(r), first) {
 					return
 				}
 				first = first || strings.ContainsRune(".!?:\n", r)
 				continue
 			}
-			if d := isDense(r); start >= 0 && d != dense && !unicode.IsMark(r) {
+			if d := isDense(r); start >= 0 && d != dense && !unicode.IsMark(r) && !unseen(r) {
 				if !end(i) {
 					return
 				}
@@ -239,7 +240,7 @@ func unspaced(part string) bool {
 // grams stand for the words of a run that has no spaces: each two letters that follow each other, and each Han character, which may be
 // a word.
 func grams(to []word, run string) []word {
-	runes := []rune(run)
+	runes := slices.DeleteFunc([]rune(run), unseen)
 	add := func(s string) { to = append(to, word{stem: s, text: s}) }
 	for i, r := range runes {
 		if i+1 < len(runes) {
@@ -271,8 +272,9 @@ func humps(part string) []string {
 func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
 func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
 
-// base is the stem of a word, or of the base form that an irregular one belongs to.
+// base is the stem of a word, folded, or of the base form that an irregular one belongs to.
 func (a *analyzer) base(lower string) string {
+	lower = fold(lower)
 	if b, ok := a.irregular[lower]; ok {
 		lower = b
 	}
