@@ -15,14 +15,14 @@ import (
 func unshow(run func() *runner.Runner) memory.Unshow {
 	return func(ctx context.Context, u memory.Unshowing) (time.Duration, error) {
 		key := stead.SessionKey{Project: u.Project, Session: u.Session}
-		return run().Unshow(ctx, key, u.By, stead.Seq(u.Since), memoryNames(u.Refs))
+		return run().Unshow(ctx, key, runner.Unshowing{Eraser: u.By, Since: stead.Seq(u.Since), Names: memoryNames(u.Refs), Wait: u.Wait})
 	}
 }
 
 // unshown does so for an erasure, and says what was taken out by now.
 func unshown(ctx context.Context, run *runner.Runner, memories *memory.Service, ask erasure.Unshowing) (erasure.Unshown, error) {
 	out := erasure.Unshown{Left: map[string]int{}}
-	caused, err := memories.UnshowFor(ctx, ask.By, ask.Erasure, ask.Most)
+	caused, err := memories.UnshowFor(ctx, memory.Unshowable{By: ask.By, Cause: ask.Erasure, Most: ask.Most, Awaited: ask.Awaited})
 	if err != nil {
 		return out, err
 	}

@@ -30,17 +30,19 @@ var ada = stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada"}
 type world struct {
 	document.Store
 	mu       sync.Mutex
+	ticks    sync.Mutex // of now
 	now      time.Time
 	sessions map[stead.SessionID]stead.SessionID // and what each is a copy of
 	blobs    map[stead.SessionID]bool
 	memories int
 	// node is that of the services that are made; killed is dead by now.
 	node, killed stead.NodeID
-	entries      []string // memories of a scope
-	shown        bool     // a session was shown some of it, and still has it
-	inUse        bool     // that session is
-	kept         bool     // by a policy
-	makers       int      // sources that name the user as their maker
+	entries      []string              // memories of a scope
+	shown        bool                  // a session was shown some of it, and still has it
+	inUse        bool                  // that session is
+	under        func(context.Context) // is done before what it was shown is taken out; nil: nothing
+	kept         bool                  // by a policy
+	makers       int                   // sources that name the user as their maker
 	files        []file.File
 	texts        [][2]string // what was written into audit records: the session and the person that each is about
 	asked        [][2]string // questions: the session that each is about, and who asks
@@ -70,6 +72,19 @@ func (w *world) purge(context.Context) (how string, err error) {
 }
 
 var errDied = errors.New("the node died")
+
+func (w *world) clock() time.Time {
+	w.ticks.Lock()
+	defer w.ticks.Unlock()
+	return w.now
+}
+
+// passes lets time pass, also beside what is under way.
+func (w *world) passes(d time.Duration) {
+	w.ticks.Lock()
+	defer w.ticks.Unlock()
+	w.now = w.now.Add(d)
+}
 
 // step makes a call, unless the node is dead.
 func (w *world) step(do func() error) error {
@@ -253,7 +268,7 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 	}
 	c := erasure.Config{
 		Node: w.node, Lives: func(_ context.Context, node stead.NodeID) (bool, error) { return node != w.killed, nil },
-		Sessions: sessions, Documents: w, Policy: policy.AllowLocal{}, Signer: signer, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
+		Sessions: sessions, Documents: w, Policy: policy.AllowLocal{}, Signer: signer, Now: w.clock, Log: slog.New(slog.DiscardHandler),
 		Record: func(_ context.Context, r audit.Record) error {
 			return w.step(func() error { w.records = append(w.records, r); return nil })
 		},
@@ -270,7 +285,12 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 			return c.Made(n)
 		},
 		Because: func(ctx context.Context, _ string) context.Context { return ctx },
-		Unshow: func(_ context.Context, ask erasure.Unshowing) (out erasure.Unshown, err error) {
+		Unshow: func(ctx context.Context, ask erasure.Unshowing) (out erasure.Unshown, err error) {
+			if w.under != nil {
+				if w.under(ctx); ctx.Err() != nil {
+					return out, ctx.Err()
+				}
+			}
 			err = w.step(func() error {
 				if w.kept {
 					out.Left = map[string]int{erasure.Kept: 1}

@@ -3,6 +3,7 @@ package erasure
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/approval"
@@ -72,4 +73,35 @@ func (s *Service) stay(ctx context.Context, e *Erasure) error {
 		return nil
 	}
 	return s.save(ctx, e)
+}
+
+// holding keeps an erasure this node's for as long as a step takes, which does not touch it. Where it could not be kept, the step is cut off: another
+// node has it.
+func (s *Service) holding(ctx context.Context, e *Erasure, step func(context.Context) error) error {
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	over, failed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(holdFor / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				failed <- nil
+				return
+			case <-tick.C:
+			}
+			if err := s.save(ctx, e); stead.KindOf(err) == stead.KindConflict { // other failures may pass until the hold ends
+				cut(err)
+				failed <- err
+				return
+			}
+		}
+	}()
+	err := step(ctx)
+	close(over)
+	if lost := <-failed; lost != nil {
+		return lost
+	}
+	return err
 }

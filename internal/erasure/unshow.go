@@ -36,6 +36,7 @@ type Unshowing struct {
 	By      stead.Principal // who wants the answers to go
 	Erasure string
 	Most    int  // sessions at most that are looked through
+	Awaited bool // somebody waits for it
 	Answers bool // with what agents said there since they were shown it
 }
 
@@ -53,7 +54,11 @@ func (s *Service) unshow(ctx context.Context, e *Erasure) error {
 	if e.awaited {
 		most = unshowAwaited
 	}
-	done, err := s.cfg.Unshow(ctx, Unshowing{By: e.Principal, Erasure: e.ID, Most: most, Answers: e.So.Answers})
+	var done Unshown
+	err := s.holding(ctx, e, func(ctx context.Context) (err error) {
+		done, err = s.cfg.Unshow(ctx, Unshowing{By: e.Principal, Erasure: e.ID, Most: most, Awaited: e.awaited, Answers: e.So.Answers})
+		return err
+	})
 	if err != nil {
 		return err
 	}

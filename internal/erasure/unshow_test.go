@@ -1,6 +1,7 @@
 package erasure_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,6 +51,50 @@ func TestAnErasureWaitsForSessionsThatAreInUse(t *testing.T) {
 				}
 				if req.Answers {
 					w.complete(t, "in use", e, key, req, []string{"m/a"})
+				}
+			})
+		})
+	}
+}
+
+// TestALongStepStaysItsNodes: while what sessions were shown is taken out of them, for however long, no other node begins with it. Where the node was
+// frozen for so long that another one has it, it is cut off.
+func TestALongStepStaysItsNodes(t *testing.T) {
+	for name, frozen := range map[string]bool{"at work": false, "frozen": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.entries = w.entries[:1]
+				s, _ := w.service(t)
+				w.node = "node_2"
+				other, _ := w.service(t)
+				w.under = func(ctx context.Context) {
+					w.under = nil
+					if frozen {
+						w.passes(6 * time.Minute)
+					}
+					for range 12 {
+						if n, err := other.Sweep(t.Context()); err != nil || n > 0 && !frozen {
+							t.Errorf("another node goes on with %d, %v", n, err)
+						}
+						w.passes(time.Minute)
+						select {
+						case <-time.After(time.Minute):
+						case <-ctx.Done():
+						}
+					}
+					if frozen != (ctx.Err() != nil) {
+						t.Errorf("in the end it is cut off: %v", ctx.Err())
+					}
+				}
+				if _, err := s.Begin(t.Context(), ada, erasure.Request{Subject: erasure.Subject{Kind: erasure.OfMemory, ID: "m/a"}}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Sweep(t.Context()); (stead.KindOf(err) == stead.KindConflict) != frozen {
+					t.Errorf("it ends with %v", err)
+				}
+				if e := only(t, s); e.Status != erasure.Completed {
+					t.Errorf("it is %s: %s", e.Status, e.Problem)
 				}
 			})
 		})

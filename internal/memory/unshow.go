@@ -1,8 +1,10 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -21,6 +23,7 @@ type Unshowing struct {
 	By      stead.Principal // who erases what is taken out; the zero one: nobody has asked for that
 	Since   int64           // the session's last event when it was shown the first of them
 	Refs    []Ref
+	Wait    time.Duration // for something else to be done with the session first; 0: none
 }
 
 // Unshow takes it out; doing so again changes nothing. later is when bytes that stand beside the journal will be old enough to be
@@ -37,6 +40,12 @@ const (
 	unshowKept = time.Hour
 	// MaxUnshowings is how many of them are read at once.
 	MaxUnshowings = 1000
+	// MaxUnshowingSessions is of how many sessions something is taken out at a time: most of it is waiting for workspaces.
+	MaxUnshowingSessions = 8
+	// unshowWait is how long one of them waits for its workspace to be stored, and unshowAwaited where somebody waits for all of it.
+	unshowWait, unshowAwaited = 20 * time.Second, 2 * time.Second
+	// unshowTurns is for how long sessions are begun with: then others have their turn.
+	unshowTurns, unshowAwaitedTurns = time.Minute, 5 * time.Second
 )
 
 type causeKey struct{}
@@ -83,7 +92,7 @@ func (s *Service) Unshow(ctx context.Context) error {
 		if err != nil || len(due) == 0 {
 			return err
 		}
-		if _, err := s.unshowAll(ctx, stead.Principal{}, bySession(due)); err != nil {
+		if _, err := s.unshowAll(ctx, stead.Principal{}, bySession(due), paceOf(false)); err != nil {
 			return err // what failed is due later
 		}
 	}
@@ -108,10 +117,18 @@ const (
 	WhyLater  Why = "not looked through yet"
 )
 
+// Unshowable asks UnshowFor.
+type Unshowable struct {
+	By      stead.Principal // whose erasure it is
+	Cause   string          // its id
+	Most    int             // sessions that are looked through
+	Awaited bool            // somebody waits
+}
+
 // UnshowFor takes out of the journals of at most so many sessions what is left in them of what was forgotten for somebody's erasure, and says of
 // all that was how it stands.
-func (s *Service) UnshowFor(ctx context.Context, by stead.Principal, cause string, most int) (Caused, error) {
-	out, project := Caused{Left: map[Why]int{}}, by.Project
+func (s *Service) UnshowFor(ctx context.Context, ask Unshowable) (Caused, error) {
+	out, project := Caused{Left: map[Why]int{}}, ask.By.Project
 	if s.cfg.Unshow == nil {
 		return out, nil
 	}
@@ -120,7 +137,7 @@ func (s *Service) UnshowFor(ctx context.Context, by stead.Principal, cause strin
 	}
 	var all []Showing
 	for after := (Showing{}); ; {
-		page, err := s.cfg.Store.CausedShowings(ctx, project, cause, after, MaxUnshowings)
+		page, err := s.cfg.Store.CausedShowings(ctx, project, ask.Cause, after, MaxUnshowings)
 		if err != nil {
 			return out, err
 		}
@@ -131,54 +148,97 @@ func (s *Service) UnshowFor(ctx context.Context, by stead.Principal, cause strin
 		after = page[len(page)-1]
 	}
 	left := bySession(slices.DeleteFunc(slices.Clone(all), func(o Showing) bool { return o.Unshow == 0 }))
-	if later := len(left) - most; later > 0 {
-		out.Left[WhyLater], left = later, left[:most]
-		s.wakeUnshow() // which goes on with them
+	if later := len(left) - ask.Most; later > 0 {
+		out.Left[WhyLater], left = later, left[:ask.Most]
 	}
-	why, err := s.unshowAll(ctx, by, left)
+	why, err := s.unshowAll(ctx, ask.By, left, paceOf(ask.Awaited))
 	if err != nil && len(why) == 0 {
 		return out, err
 	}
 	for _, because := range why {
 		out.Left[because]++
 	}
+	if out.Left[WhyLater] > 0 {
+		s.wakeUnshow() // which goes on with them
+	}
 	for _, of := range bySession(all) {
-		out.Shown = append(out.Shown, unshowing(of))
+		out.Shown = append(out.Shown, asUnshowing(of))
 	}
 	return out, nil
 }
 
-// unshowAll does so with what is given, session by session, and says where and why it could not. A session that fails holds up no other.
-func (s *Service) unshowAll(ctx context.Context, by stead.Principal, sessions [][]Showing) (left map[stead.SessionID]Why, failed error) {
+// pace is how long each session waits for its workspace, and for how long sessions are begun with.
+type pace struct{ wait, turns time.Duration }
+
+func paceOf(awaited bool) pace {
+	if awaited {
+		return pace{unshowAwaited, unshowAwaitedTurns}
+	}
+	return pace{unshowWait, unshowTurns}
+}
+
+// unshowAll does so with what is given, some sessions at a time, and says where and why it could not. A session that fails holds up no other, and of
+// those that were not begun with in time nothing is changed.
+func (s *Service) unshowAll(ctx context.Context, by stead.Principal, sessions [][]Showing, at pace) (left map[stead.SessionID]Why, failed error) {
+	var mu sync.Mutex // of what is returned
 	left = map[stead.SessionID]Why{}
-	for _, of := range sessions {
-		u := unshowing(of)
-		u.By = by
-		later, err := s.cfg.Unshow(ctx, u)
-		if ctx.Err() != nil {
-			return left, err
+	say := func(of []Showing, why Why, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if failed == nil {
+			failed = err
 		}
-		switch stead.KindOf(err) {
-		case stead.KindConflict:
-			left[u.Session] = WhyInUse
-		case stead.KindForbidden:
-			left[u.Session], later = WhyKept, unshowKept
-		case stead.KindNotFound: // deleted, or a copy that is being made: that says when it is there
-			later = unshowKept
-		default:
-			if err != nil {
-				left[u.Session], failed = WhyFailed, err
-			} else if later > 0 {
-				left[u.Session] = WhyYoung
-			}
-		}
-		for _, o := range of {
-			if err := s.cfg.Store.Unshown(ctx, o, o.unshowAgain(s.cfg.Now(), later, err)); err != nil {
-				return left, err
-			}
+		if why != "" {
+			left[stead.SessionID(of[0].Session)] = why
 		}
 	}
+	var all sync.WaitGroup
+	places, begun := make(chan struct{}, MaxUnshowingSessions), s.cfg.Now()
+	for _, of := range sessions {
+		places <- struct{}{}
+		if ctx.Err() != nil || s.cfg.Now().Sub(begun) >= at.turns {
+			say(of, WhyLater, ctx.Err())
+			<-places
+			continue
+		}
+		all.Go(func() {
+			why, err := s.unshowOne(ctx, by, of, at)
+			say(of, why, err)
+			<-places
+		})
+	}
+	all.Wait()
 	return left, failed
+}
+
+// unshowOne does so with one session, and says why it could not.
+func (s *Service) unshowOne(ctx context.Context, by stead.Principal, of []Showing, at pace) (why Why, failed error) {
+	u := asUnshowing(of)
+	u.By, u.Wait = by, at.wait
+	later, err := s.cfg.Unshow(ctx, u)
+	if ctx.Err() != nil {
+		return WhyLater, cmp.Or(err, ctx.Err())
+	}
+	switch stead.KindOf(err) {
+	case stead.KindConflict:
+		why = WhyInUse
+	case stead.KindForbidden:
+		why, later = WhyKept, unshowKept
+	case stead.KindNotFound: // deleted, or a copy that is being made: that says when it is there
+		later = unshowKept
+	default:
+		if err != nil {
+			why, failed = WhyFailed, err
+		} else if later > 0 {
+			why = WhyYoung
+		}
+	}
+	for _, o := range of {
+		if err := s.cfg.Store.Unshown(ctx, o, o.unshowAgain(s.cfg.Now(), later, err)); err != nil {
+			return WhyFailed, err
+		}
+	}
+	return why, failed
 }
 
 // unshowAgain is when it is due again; 0: it is done.
@@ -195,7 +255,7 @@ func (o *Showing) unshowAgain(now time.Time, later time.Duration, err error) int
 	return milli(now.Add(later))
 }
 
-func unshowing(of []Showing) Unshowing {
+func asUnshowing(of []Showing) Unshowing {
 	u := Unshowing{Project: of[0].Project, Session: stead.SessionID(of[0].Session), Since: of[0].At}
 	for _, o := range of {
 		u.Since = min(u.Since, o.At)

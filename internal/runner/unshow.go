@@ -15,22 +15,29 @@ import (
 // youngFor is how long a text beside the journal is kept that no event names any more.
 const youngFor = blob.Grace + time.Minute
 
-// Unshow takes out of a session's journal what it was shown, behind the event since, of memories and documents (STORE/ID) that are
-// forgotten, and the files that showed it out of its workspace and its checkpoints. It can be called again, after a crash as well, and by
-// several nodes. later is when what stood beside the journal will be old enough to be removed. KindConflict while the session is in use,
-// KindForbidden where a policy keeps it from being deleted by this server, and by who erases as well, if anybody does: what one of them may
-// is done.
-func (r *Runner) Unshow(ctx context.Context, key stead.SessionKey, eraser stead.Principal, since stead.Seq, names []string) (later time.Duration, err error) {
-	if later, err = r.unshowItems(ctx, key, eraser, since, names); err != nil {
+// Unshowing is what is to be taken out of a session.
+type Unshowing struct {
+	Eraser stead.Principal // who erases it; the zero one: nobody
+	Since  stead.Seq       // the event behind which it was shown
+	Names  []string        // of memories and documents, STORE/ID
+	Wait   time.Duration   // for a workspace to be stored without it; until it is, the session is in use
+}
+
+// Unshow takes out of a session's journal what it was shown of memories and documents that are forgotten, and the files that showed it out of its
+// workspace and its checkpoints. It can be called again, after a crash as well, and by several nodes. later is when what stood beside the journal
+// will be old enough to be removed. KindConflict while the session is in use, KindForbidden where a policy keeps it from being deleted by this server,
+// and by who erases as well, if anybody does: what one of them may is done.
+func (r *Runner) Unshow(ctx context.Context, key stead.SessionKey, what Unshowing) (later time.Duration, err error) {
+	if later, err = r.unshowItems(ctx, key, what); err != nil {
 		return 0, err
 	}
-	files, err := r.unshowFiles(ctx, key, eraser, names)
+	files, err := r.unshowFiles(ctx, key, what)
 	return max(later, files), err
 }
 
 // mayUnshow is in whose name something is taken out of a session.
 func (r *Runner) mayUnshow(ctx context.Context, key stead.SessionKey, eraser stead.Principal) (stead.Principal, error) {
-	by := stead.Principal{Project: key.Project, Kind: stead.PrincipalNode, ID: "memory"}
+	by := asServer(key)
 	err := r.allowDelete(ctx, by, key, "", true)
 	if stead.KindOf(err) == stead.KindForbidden && eraser.ID != "" {
 		return eraser, r.allowDelete(ctx, eraser, key, "", true)
@@ -38,7 +45,7 @@ func (r *Runner) mayUnshow(ctx context.Context, key stead.SessionKey, eraser ste
 	return by, err
 }
 
-func (r *Runner) unshowItems(ctx context.Context, key stead.SessionKey, eraser stead.Principal, since stead.Seq, names []string) (later time.Duration, err error) {
+func (r *Runner) unshowItems(ctx context.Context, key stead.SessionKey, what Unshowing) (later time.Duration, err error) {
 	for { // what was in memory may come into the journal once more: it is looked through until nothing was found
 		v, err := r.view(ctx, key)
 		if err == nil {
@@ -47,11 +54,11 @@ func (r *Runner) unshowItems(ctx context.Context, key stead.SessionKey, eraser s
 		if err != nil {
 			return 0, err
 		}
-		pass, err := r.unshowing(ctx, key, since, names)
+		pass, err := r.unshowing(ctx, key, what)
 		if err != nil || len(pass.found) == 0 {
 			return 0, err
 		}
-		by, err := r.mayUnshow(ctx, key, eraser)
+		by, err := r.mayUnshow(ctx, key, what.Eraser)
 		if err != nil {
 			return 0, err
 		}
@@ -120,7 +127,7 @@ type unshowPass struct {
 }
 
 // unshowing looks through the journal, in which it changes nothing.
-func (r *Runner) unshowing(ctx context.Context, key stead.SessionKey, since stead.Seq, names []string) (*unshowPass, error) {
+func (r *Runner) unshowing(ctx context.Context, key stead.SessionKey, what Unshowing) (*unshowPass, error) {
 	get := func(t stead.Text) (string, error) {
 		err := r.loadText(ctx, key, &t)
 		return t.Inline, err
@@ -129,7 +136,7 @@ func (r *Runner) unshowing(ctx context.Context, key stead.SessionKey, since stea
 		digest, err := r.cfg.Blobs.Put(ctx, key, []byte(text))
 		return stead.Text{Digest: digest, Bytes: len(text)}, err
 	}
-	pass := &unshowPass{unshower: session.NewUnshower(since, names, get, put)}
+	pass := &unshowPass{unshower: session.NewUnshower(what.Since, what.Names, get, put)}
 	err := r.eachEvent(ctx, key, func(e stead.Event) error {
 		if e.Kind == session.KindItemRedacted {
 			p, err := session.Decode[session.ItemRedacted](e)
@@ -216,7 +223,7 @@ func (r *Runner) Unshown(ctx context.Context, key stead.SessionKey, names []stri
 			return nil
 		}
 		p, err := session.Decode[session.ItemRedacted](e)
-		if err != nil || !slices.ContainsFunc(p.Memories, func(m string) bool { return slices.Contains(names, m) }) {
+		if err != nil || len(p.Events) == 0 || !slices.ContainsFunc(p.Memories, func(m string) bool { return slices.Contains(names, m) }) {
 			return err
 		}
 		item := "" // a summary, or what was extracted

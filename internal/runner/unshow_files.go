@@ -35,8 +35,8 @@ func (r *Runner) forgetting(f *session.ForgetFiles) *environment.Forgetting {
 	return out
 }
 
-// unshowFiles does so with the files of memories (STORE/ID). later is when blobs will be old enough to be removed.
-func (r *Runner) unshowFiles(ctx context.Context, key stead.SessionKey, eraser stead.Principal, names []string) (later time.Duration, err error) {
+// unshowFiles does so with the files of memories. later is when blobs will be old enough to be removed.
+func (r *Runner) unshowFiles(ctx context.Context, key stead.SessionKey, what Unshowing) (later time.Duration, err error) {
 	for asked := false; ; {
 		v, err := r.view(ctx, key)
 		if err == nil {
@@ -45,8 +45,8 @@ func (r *Runner) unshowFiles(ctx context.Context, key stead.SessionKey, eraser s
 		if err != nil || !v.Environment.Hosted() || v.Environment.Gone() || r.cfg.Memory == nil {
 			return 0, err
 		}
-		pass, err := r.fileShowing(ctx, key, names)
-		pass.eraser = eraser
+		pass, err := r.fileShowing(ctx, key, what.Names)
+		pass.eraser, pass.wait = what.Eraser, what.Wait
 		if err != nil || len(pass.files.Memories) == 0 {
 			return 0, err
 		}
@@ -65,12 +65,20 @@ func (r *Runner) unshowFiles(ctx context.Context, key stead.SessionKey, eraser s
 			asked = true
 			continue
 		}
+		if pass.done() {
+			return r.droppedFiles(ctx, v, pass)
+		}
 		changes, event, err := r.withoutFiles(ctx, key, pass)
 		if err != nil {
 			return 0, err
 		}
 		if len(changes)+len(event) == 0 {
-			return r.droppedFiles(ctx, v, pass)
+			if !pass.drops() {
+				return r.droppedFiles(ctx, v, pass)
+			}
+			if event, err = r.lookedThrough(key, pass); err != nil {
+				return 0, err
+			}
 		}
 		if err := r.unshow(ctx, key, changes, event); err != nil {
 			return 0, err
@@ -81,6 +89,7 @@ func (r *Runner) unshowFiles(ctx context.Context, key stead.SessionKey, eraser s
 // filePass is what a look through a session's journal says of its checkpoints.
 type filePass struct {
 	eraser   stead.Principal
+	wait     time.Duration       // for the workspace to be stored
 	files    session.ForgetFiles // that are to go
 	stored   []storedEvent
 	dirs     map[string][]string  // store → where it is files
@@ -88,6 +97,7 @@ type filePass struct {
 	askedAt  int64                // when that was asked for last, in Unix milliseconds
 	recorded map[stead.Seq]string // event that was written anew → digest of its data, as it is on record
 	taken    []string             // memories that are on record there
+	clean    map[string]stead.Seq // memory → the last event up to which it is
 	by       stead.Principal      // who had that done last, beside this server
 	sizes    map[string]int       // of blobs
 }
@@ -106,7 +116,7 @@ func (r *Runner) fileShowing(ctx context.Context, key stead.SessionKey, names []
 }
 
 func newFilePass() *filePass {
-	return &filePass{dirs: map[string][]string{}, forgot: map[string]bool{}, recorded: map[stead.Seq]string{}, sizes: map[string]int{}}
+	return &filePass{dirs: map[string][]string{}, forgot: map[string]bool{}, recorded: map[stead.Seq]string{}, clean: map[string]stead.Seq{}, sizes: map[string]int{}}
 }
 
 // forgets says which memories' files are to go, once all events were looked at.
@@ -129,7 +139,7 @@ func (p *filePass) look(e stead.Event) error {
 	case session.KindItemRedacted:
 		said, err := session.Decode[session.ItemRedacted](e)
 		if err == nil && said.Prefix == "" && said.Index == session.FilesIndex {
-			p.tookOut(said)
+			p.tookOut(e.Seq, said)
 		}
 		return err
 	case session.KindInputCheckpoint:
@@ -154,7 +164,7 @@ func (p *filePass) look(e stead.Event) error {
 }
 
 // tookOut notes what is on record.
-func (p *filePass) tookOut(said session.ItemRedacted) {
+func (p *filePass) tookOut(at stead.Seq, said session.ItemRedacted) {
 	for _, was := range said.Events {
 		p.recorded[was.Seq] = was.SHA256
 	}
@@ -162,6 +172,7 @@ func (p *filePass) tookOut(said session.ItemRedacted) {
 		if !slices.Contains(p.taken, name) {
 			p.taken = append(p.taken, name)
 		}
+		p.clean[name] = max(p.clean[name], min(said.Upto, at)) // whoever wrote it knows of nothing behind it
 	}
 	if said.By.Kind != stead.PrincipalNode {
 		p.by = said.By
@@ -171,6 +182,29 @@ func (p *filePass) tookOut(said session.ItemRedacted) {
 // onRecord reports whether all that was written anew, and may have dropped something, is.
 func (p *filePass) onRecord() bool {
 	return !slices.ContainsFunc(p.stored, func(s storedEvent) bool { _, is := p.recorded[s.event.Seq]; return s.Dropped.At > 0 && !is })
+}
+
+// drops reports whether blobs are named that are old enough later.
+func (p *filePass) drops() bool {
+	return slices.ContainsFunc(p.stored, func(s storedEvent) bool { return s.Dropped.At > 0 })
+}
+
+// upto is the last event that brings a checkpoint; 0: there is none.
+func (p *filePass) upto() stead.Seq {
+	if len(p.stored) == 0 {
+		return 0
+	}
+	return p.stored[len(p.stored)-1].event.Seq
+}
+
+// done reports whether it is on record that all checkpoints are without these memories, as they are now: then none of them is read again.
+func (p *filePass) done() bool {
+	behind := func(name string) bool { return p.clean[name] < p.upto() }
+	other := func(s storedEvent) bool {
+		on, is := p.recorded[s.event.Seq]
+		return is && on != digestOf(s.event.Data)
+	}
+	return p.onRecord() && !slices.ContainsFunc(p.files.Memories, behind) && !slices.ContainsFunc(p.stored, other)
 }
 
 // left reports whether a workspace may still hold some of it: none was stored without.
@@ -210,7 +244,7 @@ func (r *Runner) storeWithout(ctx context.Context, v *session.View, p *filePass,
 	if !open {
 		return true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeFirstTime)
+	ctx, cancel := context.WithTimeout(ctx, p.wait)
 	defer cancel()
 	if err := r.untilStored(ctx, v.Key); err != nil {
 		return false, stead.Wrap(stead.KindConflict, err, "the workspace of session %s could not be stored without what is forgotten", v.Key.Session)
@@ -275,9 +309,20 @@ func (r *Runner) withoutFiles(ctx context.Context, key stead.SessionKey, p *file
 	return changes, []stead.Event{event}, err
 }
 
+// lookedThrough says that nothing was found, so that it is not looked for again until what was dropped is old enough.
+func (r *Runner) lookedThrough(key stead.SessionKey, p *filePass) ([]stead.Event, error) {
+	event, err := r.withoutEvent(asServer(key), p, nil, 0, 0)
+	return []stead.Event{event}, err
+}
+
+// asServer is who does what is nobody's decision.
+func asServer(key stead.SessionKey) stead.Principal {
+	return stead.Principal{Project: key.Project, Kind: stead.PrincipalNode, ID: "memory"}
+}
+
 // withoutEvent says what was done.
 func (r *Runner) withoutEvent(by stead.Principal, p *filePass, events []session.RedactedEvent, files, blobs int) (stead.Event, error) {
-	return session.NewEvent(r.now(), session.KindItemRedacted, session.ItemRedacted{Index: session.FilesIndex, Events: events, By: by, Memories: p.files.Memories, Files: files, Blobs: blobs})
+	return session.NewEvent(r.now(), session.KindItemRedacted, session.ItemRedacted{Index: session.FilesIndex, Events: events, By: by, Memories: p.files.Memories, Files: files, Blobs: blobs, Upto: p.upto()})
 }
 
 // taken is what an event that is written anew takes out.
@@ -445,8 +490,7 @@ func (r *Runner) undrop(ctx context.Context, key stead.SessionKey, p *filePass) 
 		changes = append(changes, journal.Change{Seq: s.event.Seq, Old: s.event.Data, New: next.Data})
 		events = append(events, session.RedactedEvent{Seq: s.event.Seq, Bytes: len(s.event.Data), SHA256: digestOf(next.Data)})
 	}
-	by := stead.Principal{Project: key.Project, Kind: stead.PrincipalNode, ID: "memory"} // that nothing of it is named is nobody's decision
-	event, err := r.withoutEvent(by, p, events, 0, 0)
+	event, err := r.withoutEvent(asServer(key), p, events, 0, 0) // that nothing of it is named is nobody's decision
 	if err != nil {
 		return err
 	}

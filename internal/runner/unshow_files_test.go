@@ -33,9 +33,10 @@ type desks struct {
 	dir   string
 	blobs *blob.Store
 
-	mu    sync.Mutex
-	puts  map[string]string // what the next command writes
-	steps *dying            // of the node; nil: it does not die
+	mu       sync.Mutex
+	puts     map[string]string // what the next command writes
+	steps    *dying            // of the node; nil: it does not die
+	rewrites int               // how often checkpoints were looked through
 	// meanwhile happens once, when checkpoints were made that are to take others' places.
 	meanwhile func()
 }
@@ -146,6 +147,7 @@ func (d *desks) Prepare(ctx context.Context, key stead.SessionKey, setup environ
 
 func (d *desks) Rewrite(ctx context.Context, key stead.SessionKey, checkpoints []string, f environment.Forgetting) (out []environment.Rewritten, err error) {
 	err = d.step(func() error { out, err = workspace.Forget(ctx, blob.Of(*d.blobs, key), checkpoints, f); return err })
+	d.rewrites++
 	if do := d.meanwhile; do != nil {
 		d.meanwhile = nil
 		do()
@@ -546,6 +548,36 @@ func TestFilesOfWhatIsForgottenWhereStoringIsAskedAbout(t *testing.T) {
 			}, withModel(script(calling(2)...)), withMemory(&memories{}), withPolicy(saves(policy.Needs{})), with(func(c *runner.Config) { c.Environments, c.Foreign, c.EnvironmentIdle = d, asItIs, time.Minute }))
 		})
 	}
+}
+
+// TestCheckpointsAreLookedThroughOnce: while old blobs are too young to be removed, no node reads checkpoints that were replaced, but those that came
+// since.
+func TestCheckpointsAreLookedThroughOnce(t *testing.T) {
+	d := newDesks(t)
+	bubble(t, func(t *testing.T, n *node) {
+		*d.blobs = n.cfg.Blobs
+		id := d.work(n, "", first, second)
+		n.status(id, session.EnvironmentIsSuspended)
+		look := func(n *node, when string, want int) {
+			t.Helper()
+			d.rewrites = 0
+			if later, err := n.unshow(id); err != nil || later == 0 || d.rewrites != want {
+				t.Errorf("%s: they are looked through %d times, and again in %v, %v", when, d.rewrites, later, err)
+			}
+		}
+		look(n, "at first", 1)
+		look(n, "again", 0)
+		look(n.second("node-b"), "by another node", 0)
+		d.work(n, id, map[string]string{"code": "third", "notes/mem_1.md": first["notes/mem_1.md"]})
+		n.status(id, session.EnvironmentIsSuspended)
+		look(n, "with another checkpoint", 1)
+		look(n, "again with that", 0)
+		time.Sleep(youngEnough)
+		if later, err := n.unshow(id); err != nil || later != 0 {
+			t.Errorf("in the end: %v, %v", later, err)
+		}
+		d.nowhere(n, id)
+	}, withModel(script(calling(3)...)), withMemory(&memories{}), with(func(c *runner.Config) { c.Environments, c.Foreign, c.EnvironmentIdle = d, asItIs, time.Minute }))
 }
 
 // TestACopyIsMadeWhileFilesAreTakenOut: of a session whose last checkpoint builds on one that was replaced before it came into the journal, a fork and an

@@ -29,7 +29,7 @@ var forgotten = []string{"memstore_1/mem_1"}
 
 // unshow takes what is forgotten out of a session.
 func (n *node) unshow(id stead.SessionID) (time.Duration, error) {
-	return n.Unshow(context.Background(), n.key(id), stead.Principal{}, 0, forgotten)
+	return n.Unshow(context.Background(), n.key(id), runner.Unshowing{Names: forgotten, Wait: 20 * time.Second})
 }
 
 // TestWhatWasRecalledGoesFromTheJournal, and from other nodes' memory, and nothing else does; while a turn runs it waits.

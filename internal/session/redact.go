@@ -32,6 +32,8 @@ type ItemRedacted struct {
 	// Files is how many files of these memories were taken out of checkpoints of the workspace, in each once. The event then makes no
 	// item either, and has FilesIndex.
 	Files int `json:"files,omitempty"`
+	// Upto is the last event that brought a checkpoint when that was done: in none up to it is anything left of these memories; 0: nobody said so.
+	Upto stead.Seq `json:"upto,omitempty"`
 	// Blobs is how many texts beside the journal are named no longer, where the next look at the session removes them.
 	Blobs int `json:"blobs,omitempty"`
 }

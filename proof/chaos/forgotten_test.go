@@ -160,7 +160,7 @@ func (e *eraser) show(round int) {
 		e.sessions = append(e.sessions, s.ID)
 	}
 	for _, id := range e.sessions {
-		err := rig.Poll(10*time.Second, "the session to be shown it", func() error {
+		err := rig.Poll(settleTimeout, "the session to be shown it", func() error {
 			s, err := e.c.Session(e.ctx, id)
 			if err == nil && s.Status != "idle" {
 				err = errors.New(s.Status)

@@ -87,6 +87,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a message and what was learned from it take one place":       kinTakeOnePlace,
 		"what was made of it goes, whatever comes first":              shownRaced,
 		"what sessions were shown is taken out of their journals":     shownIsTakenOut,
+		"of several sessions it is taken out at a time":               severalAreTakenOut,
 		"filters": filters,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -101,19 +102,19 @@ func shownIsTakenOut(f *serviceFixture) {
 	gone("erasure_2", first)
 	gone("", second)
 	u.say = func() (time.Duration, error) { return 0, stead.Errorf(stead.KindConflict, "in use") }
-	caused, err := n.UnshowFor(f.ctx, f.me, "erasure_2", 10)
+	caused, err := n.UnshowFor(f.ctx, memory.Unshowable{By: f.me, Cause: "erasure_2", Most: 10})
 	if err != nil || len(caused.Shown) != 2 || caused.Left[memory.WhyInUse] != 1 {
 		f.Errorf("the erasure finds %+v, %v", caused, err)
 	}
-	if caused, err = n.UnshowFor(f.ctx, f.me, "erasure_2", 0); err != nil || caused.Left[memory.WhyLater] != 1 {
+	if caused, err = n.UnshowFor(f.ctx, memory.Unshowable{By: f.me, Cause: "erasure_2", Most: 0}); err != nil || caused.Left[memory.WhyLater] != 1 {
 		f.Errorf("of no session it finds %+v, %v", caused, err)
 	}
 	u.say = func() (time.Duration, error) { return 0, nil }
-	caused, err = n.UnshowFor(f.ctx, f.me, "erasure_2", 10)
+	caused, err = n.UnshowFor(f.ctx, memory.Unshowable{By: f.me, Cause: "erasure_2", Most: 10})
 	if err != nil || len(caused.Shown) != 2 || len(caused.Left) != 0 || len(caused.Shown[0].Refs) != 1 {
 		f.Errorf("in the end the erasure finds %+v, %v", caused, err)
 	}
-	if caused, err = n.UnshowFor(f.ctx, f.me, "erasure_1", 10); err != nil || len(caused.Shown) != 2 || len(caused.Left) != 0 {
+	if caused, err = n.UnshowFor(f.ctx, memory.Unshowable{By: f.me, Cause: "erasure_1", Most: 10}); err != nil || len(caused.Shown) != 2 || len(caused.Left) != 0 {
 		f.Errorf("the other one finds %+v, %v", caused, err)
 	}
 	// Of very many a page follows the other.
@@ -127,5 +128,63 @@ func shownIsTakenOut(f *serviceFixture) {
 	}
 	if look(time.Minute, 0, nil) != 2 {
 		f.Errorf("of many it is asked %d times", len(u.calls))
+	}
+}
+
+// severalAreTakenOut: sessions whose workspaces must be stored first are waited for together, and no more of them than there are places; those that were
+// not begun with in time are left as they are, to whoever comes next.
+func severalAreTakenOut(f *serviceFixture) {
+	const sessions = 2*memory.MaxUnshowingSessions + 3
+	var mu sync.Mutex
+	now := time.Now()
+	var under, most, asked int
+	var full chan struct{} // closed when all places are taken; nil: nobody waits
+	unshow := func(_ context.Context, u memory.Unshowing) (time.Duration, error) {
+		mu.Lock()
+		if under, asked = under+1, asked+1; full != nil && under == memory.MaxUnshowingSessions {
+			now = now.Add(5 * time.Minute) // while these wait
+			close(full)
+			full = nil
+		}
+		most = max(most, under)
+		wait := full
+		mu.Unlock()
+		if wait != nil {
+			<-wait
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		under--
+		if u.Wait <= 0 || u.Wait > time.Minute {
+			f.Errorf("each may wait for %s", u.Wait)
+		}
+		return 0, nil
+	}
+	clock := func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}
+	n := memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: all{}, Now: clock, Unshow: unshow})
+	secret := f.add(note("Ada earns ninety."))[0].ID
+	for i := range sessions {
+		f.show(stead.SessionID(fmt.Sprintf("sess_%032x", 0xabc000+i)), 5, secret)
+	}
+	place := memory.Place{Project: f.me.Project, Store: f.store}
+	c := memory.Change{Record: memory.Record{Place: place, ID: secret, UpdatedAt: now.UnixMilli()}, Expected: memory.AnyVersion}
+	if _, err := f.s.WriteMemories(memory.Because(f.ctx, "erasure_3"), place, []memory.Change{c}); err != nil {
+		f.Fatal(err)
+	}
+	full = make(chan struct{})
+	ask := memory.Unshowable{By: f.me, Cause: "erasure_3", Most: sessions}
+	caused, err := n.UnshowFor(f.ctx, ask)
+	if err != nil || most != memory.MaxUnshowingSessions || caused.Left[memory.WhyLater] != sessions-asked || asked > memory.MaxUnshowingSessions {
+		f.Errorf("at first %d at a time, of %d sessions: %+v, %v", most, asked, caused.Left, err)
+	}
+	for range 2 {
+		caused, err = n.UnshowFor(f.ctx, ask)
+	}
+	if err != nil || len(caused.Left) > 0 || asked != sessions || len(caused.Shown) != sessions {
+		f.Errorf("in the end %d of %d were asked for: %+v, %v", asked, sessions, caused.Left, err)
 	}
 }
