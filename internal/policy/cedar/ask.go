@@ -45,18 +45,23 @@ func (q *question) ask(of []found, tags types.Record) verdicts {
 		if q.list.empty() {
 			continue
 		}
-		_, said := cedargo.Authorize(&q.list, q, q.request)
-		if out == nil && len(said.Reasons)+len(said.Errors) > 0 {
-			out = verdicts{}
-		}
-		for _, r := range said.Reasons {
-			out[string(r.PolicyID)] = verdict{}
-		}
-		for _, e := range said.Errors {
-			out[string(e.PolicyID)] = verdict{true, e.Message}
-		}
+		out = out.with(cedargo.Authorize(&q.list, q, q.request))
 	}
 	return out
+}
+
+// with adds what Cedar said.
+func (v verdicts) with(_ cedargo.Decision, said cedargo.Diagnostic) verdicts {
+	if v == nil && len(said.Reasons)+len(said.Errors) > 0 {
+		v = verdicts{}
+	}
+	for _, r := range said.Reasons {
+		v[string(r.PolicyID)] = verdict{}
+	}
+	for _, e := range said.Errors {
+		v[string(e.PolicyID)] = verdict{true, e.Message}
+	}
+	return v
 }
 
 // said is what the policies in force say, and all; spoke: one on trial did.

@@ -41,6 +41,52 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
+// BenchmarkOffered decides about what a model's provider runs, and about what of a request's functions nobody needs to ask.
+func BenchmarkOffered(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		for _, k := range append(kinds(), kind{"named", namedTools}) {
+			a := authorizer(loaded(b, k.policies(n)), policy.AllowLocal{})
+			for _, of := range []string{"provider/web_search", "s1"} {
+				req := call(of, "")
+				req.Principal, req.Arguments, req.Unforeseen, req.Origin = ada, nil, true, "provider"
+				b.Run(fmt.Sprintf("%d-%s-%s", n, k.name, of), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						if _, err := a.Decide(context.Background(), req); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+			req := call("function/look", "")
+			req.Principal, req.Arguments = ada, nil
+			b.Run(fmt.Sprintf("%d-%s-function", n, k.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					a.Foresee(context.Background(), req)
+				}
+			})
+		}
+	}
+}
+
+// namedTools: every one is about another tool of one server, with its arguments.
+func namedTools(n int) string {
+	var out strings.Builder
+	for i := range n {
+		fmt.Fprintf(&out, "forbid(principal, action == Action::\"tool.call\", resource == Tool::\"s1/t%d\") when { context.text like \"*x*\" };\n", i)
+	}
+	return out.String()
+}
+
+func loaded(b *testing.B, text string) *cedar.Set {
+	s, err := cedar.Load([]cedar.Source{{Name: "bench.cedar", Text: []byte(text)}}, cedar.Options{Approvers: approvers()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
 // kinds of policies, from those that the index parts best to those of which all must be asked.
 func kinds() []kind {
 	return []kind{{"apart", apart}, {"alike", alike}, {"limits", limits}, {"words", words}, {"others", others}}
@@ -108,11 +154,7 @@ func others(n int) string {
 }
 
 func benchmark(b *testing.B, text string, project *cedar.Project) {
-	s, err := cedar.Load([]cedar.Source{{Name: "bench.cedar", Text: []byte(text)}}, cedar.Options{Approvers: approvers()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	a := authorizer(s, policy.AllowLocal{})
+	a := authorizer(loaded(b, text), policy.AllowLocal{})
 	if project != nil {
 		a.With(func(context.Context, stead.ProjectID) (*cedar.Project, error) { return project, nil })
 	}

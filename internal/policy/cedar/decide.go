@@ -22,7 +22,7 @@ func decide(sets []*Set, version string, base policy.Decision, req policy.Reques
 		return *b, nil, nil // the same policies were asked already, and the world may have been touched since
 	}
 	base.Version = version
-	if req.Unforeseen {
+	if req.Unforeseen && req.Effect == policy.ToolCall {
 		return decideUnseen(sets, version, base, req, look)
 	}
 	no := policy.Decision{By: By, Version: version}

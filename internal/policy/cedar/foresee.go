@@ -53,33 +53,57 @@ func (s *Set) silent(q *question, f *found, any bool) bool {
 	if s.broken != nil || s.deny {
 		return false
 	}
-	if any {
-		return len(s.about(q.action)) == 0
+	sh := s.index[q.action]
+	if any || sh == nil {
+		return sh == nil || !sh.ahead.any
 	}
-	f.byHeads(s.index[q.action], q.about)
+	f.byHeads(sh, q.about)
 	if !f.asked {
 		return true
 	}
-	if f.heads.context&unforeseen != 0 {
-		for _, r := range s.about(q.action) {
-			if r.looks.context&unforeseen == 0 {
-				continue
-			}
-			if name, isNamed := headNames((*expast.Policy)(r.policy.AST())); !isNamed || contains(q.about, name) {
-				return false
-			}
-		}
+	if sh.ahead.open(q.about) {
+		return false
 	}
-	f.find(s.index[q.action], q, len(s.rules))
+	f.find(sh, q, len(s.rules))
 	return len(f.forbid)+len(f.permit) == 0
 }
 
-// about are the policies in force whose heads speak of an action.
-func (s *Set) about(action types.EntityUID) (out []*rule) {
-	for _, r := range s.rules {
-		if r.Mode == policy.Enforce && speaksOf((*expast.Policy)(r.policy.AST()).Action, action, s.actions) {
-			out = append(out, r)
+// ahead is what is known of the policies in force of one action before all of a request is.
+type ahead struct {
+	any bool // there are such policies
+	// Those that read what is not known, by what their heads name; headless: a head that names nothing.
+	named    map[types.EntityUID]struct{}
+	headless bool
+}
+
+func (a *ahead) add(head *expast.Policy, r *rule) {
+	if r.Mode != policy.Enforce {
+		return
+	}
+	a.any = true
+	if r.looks.context&unforeseen == 0 {
+		return
+	}
+	name, isNamed := headNames(head)
+	if !isNamed {
+		a.headless = true
+		return
+	}
+	if a.named == nil {
+		a.named = map[types.EntityUID]struct{}{}
+	}
+	a.named[name] = struct{}{}
+}
+
+// open reports whether one of them is about what a request is about, by its head, and reads what is not known.
+func (a *ahead) open(about []types.EntityUID) bool {
+	if a.headless {
+		return true
+	}
+	for _, uid := range about {
+		if _, ok := a.named[uid]; ok {
+			return true
 		}
 	}
-	return out
+	return false
 }

@@ -39,8 +39,9 @@ type anyOf []key
 // maxAlternatives is how many keys one policy may stand under.
 const maxAlternatives = 16
 
-// keysOf are what a policy can't match without: one of each.
-func keysOf(p *expast.Policy, s *scheme) []anyOf {
+// keysOf are what a policy can't match without: one of each. Nothing is taken from what reads one of unseen, nor from what stands behind that in
+// the same condition: what is found then is what partial evaluation leaves.
+func keysOf(p *expast.Policy, s *scheme, unseen attributes) []anyOf {
 	var out []anyOf
 	for _, scope := range []expast.IsScopeNode{p.Resource, p.Principal} {
 		switch s := scope.(type) {
@@ -52,8 +53,9 @@ func keysOf(p *expast.Policy, s *scheme) []anyOf {
 			out = append(out, anyOf{about(s.Entity)})
 		}
 	}
-	w := walker{scheme: s, out: out}
+	w := walker{scheme: s, out: out, unseen: unseen}
 	for _, c := range p.Conditions {
+		w.open = false
 		if !w.walk(c.Body, c.Condition == expast.ConditionWhen) {
 			break
 		}
@@ -75,6 +77,8 @@ type walker struct {
 	scheme *scheme
 	given  tested
 	out    []anyOf
+	unseen attributes // that are not known
+	open   bool       // the condition has read one of those
 }
 
 // walk takes a condition that must be want; false: it may fail, so that nothing behind it counts.
@@ -95,7 +99,9 @@ func (w *walker) walk(n expast.IsNode, want bool) bool {
 	if onlyBool(t) == nil {
 		return false
 	}
-	w.out = append(w.out, w.scheme.needs(n, want)...)
+	if w.open = w.open || w.unseen != 0 && readBy(n)&w.unseen != 0; !w.open {
+		w.out = append(w.out, w.scheme.needs(n, want)...)
+	}
 	if !want {
 		holds = fails
 	}

@@ -18,6 +18,7 @@ type shelf struct {
 	// whatever else a policy says.
 	heads    map[types.EntityUID]*uses // of the policies whose head names a resource or, if it does not, a principal
 	headless *uses                     // of the others; nil: there are none
+	ahead    ahead
 
 	things     map[types.EntityUID]*pile
 	attributes []onAttribute
@@ -89,14 +90,15 @@ func shelve(rules []*rule, actions map[types.EntityUID]types.Entity, schemes map
 		}
 		like := alike{schemes[uid], string(places)}
 		if made[like] == nil {
-			made[like] = newShelf(of, like.scheme)
+			made[like] = newShelf(of, like.scheme, 0)
 		}
 		index[uid] = made[like]
 	}
 	return index
 }
 
-func newShelf(rules []*rule, s *scheme) *shelf {
+// newShelf makes one for requests of which unseen is not known.
+func newShelf(rules []*rule, s *scheme, unseen attributes) *shelf {
 	if s == nil {
 		s = &scheme{}
 	}
@@ -105,7 +107,8 @@ func newShelf(rules []*rule, s *scheme) *shelf {
 	for i, r := range rules {
 		head := (*expast.Policy)(r.policy.AST())
 		sh.head(head, r.looks)
-		needed[i] = keysOf(head, s)
+		sh.ahead.add(head, r)
+		needed[i] = keysOf(head, s, unseen&r.looks.context)
 		for _, l := range needed[i] {
 			for _, k := range l {
 				common[k.alike()]++

@@ -41,7 +41,7 @@ func (c chance) of(words ...string) string { return words[c.IntN(len(words))] }
 func (c chance) atom() string {
 	k, v, w := c.of("a", "b", "c", "d"), c.of("x", "y", "z", "1", ""), c.of("x", "y", "z")
 	labels, args, numbers := `context.labels`, `context.arguments`, `context.numbers`
-	switch c.IntN(30) {
+	switch c.IntN(31) {
 	case 0, 1, 2:
 		return fmt.Sprintf(`(%[1]s.hasTag("%[2]s") && %[1]s.getTag("%[2]s") == "%[3]s")`, labels, k, v)
 	case 3:
@@ -94,6 +94,8 @@ func (c chance) atom() string {
 		return fmt.Sprintf(`(context has spend && context.spend has limit && %d %s context.spend.limit)`, c.IntN(2), c.of("<", "<=", ">", ">="))
 	case 28:
 		return fmt.Sprintf(`(%[1]s.hasTag("%[2]s") && decimal("%[4]d.5").%[3]s(%[1]s.getTag("%[2]s")))`, numbers, k, c.of("lessThan", "lessThanOrEqual", "greaterThan", "greaterThanOrEqual"), c.IntN(4)-1)
+	case 29:
+		return fmt.Sprintf(`(context has budgets && context.budgets.%s)`, c.of("exhausted", "used >= 1", "used < 2", "session == 1"))
 	}
 	return fmt.Sprintf(`context == %s`, c.of(`context`, `{"a": 1}`))
 }
@@ -163,6 +165,9 @@ func (c chance) request() policy.Request {
 	if c.IntN(2) == 0 {
 		req.Spend = &policy.Spend{Cost: int64(c.IntN(2)) * 1_000_000, Limit: int64(c.IntN(2)) * 1_000_000}
 	}
+	if c.IntN(2) == 0 {
+		req.Budgets = &policy.Budgets{Used: int64(c.IntN(3)), Session: int64(c.IntN(2)), Exhausted: c.IntN(2) == 0}
+	}
 	for _, k := range []string{"a", "b", "c", "e"} {
 		if c.IntN(2) == 0 {
 			continue
@@ -203,6 +208,9 @@ func indexed(t *testing.T, seed uint64, requests int, seen map[string]int) {
 		want, wrongs, _ := decide(plain, "v", base, req, nil)
 		slices.Sort(wrong)
 		slices.Sort(wrongs)
+		if got.Budgets == nil {
+			want.Budgets = nil // all of them are said to look
+		}
 		seen[string(got.Outcome())]++
 		if len(wrong) > 0 {
 			seen["failed"]++

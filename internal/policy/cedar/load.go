@@ -55,6 +55,7 @@ type Set struct {
 	name    string   // of a project's; "": it is the operator's
 	trial   bool     // it is on trial as a whole
 	alone   []*Set   // itself
+	offers  offered  // for tools whose calls nobody sees
 	broken  *matches // what it says of everything, as it can't be read; nil: it can be
 }
 
@@ -64,8 +65,9 @@ type rule struct {
 	policy *cedargo.Policy
 	needs  *policy.Needs // of @approval
 	looks  uses
-	place  int    // among the set's
-	key    string // that no other policy of this process has
+	tools  []string // that it names, as resources
+	place  int      // among the set's
+	key    string   // that no other policy of this process has
 }
 
 // ReadDir reads the policies of a directory, by the order of their files' names. It fails with
@@ -131,6 +133,7 @@ func Load(sources []Source, opts Options) (*Set, error) {
 	}
 	s := &Set{name: opts.Name, rules: l.rules, actions: publishedActions(), deny: opts.Deny, trial: opts.Trial, version: hex.EncodeToString(sum.Sum(nil))[:digits]}
 	s.index, s.alone = shelve(l.rules, s.actions, publishedSchemes()), []*Set{s}
+	s.offers = offer(l.rules, s.actions, publishedSchemes())
 	return s, nil
 }
 
@@ -225,7 +228,8 @@ func (l *loader) add(p *cedargo.Policy, id string, in where, tokens int) {
 		r.Mode = policy.Shadow
 	}
 	r.key = strconv.FormatInt(keys.Add(1), 36)
-	r.looks = usesOf(string(p.MarshalCedar()))
+	text := string(p.MarshalCedar())
+	r.looks, r.tools = usesOf(text), toolsIn(text)
 	l.rules = append(l.rules, r)
 }
 

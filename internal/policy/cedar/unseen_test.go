@@ -1,6 +1,8 @@
 package cedar_test
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -79,5 +81,45 @@ func TestUnforeseen(t *testing.T) {
 		if strings.ReplaceAll(got, "u", "n") != strings.ReplaceAll(c.want, "u", "n") || strings.Contains(c.want, "u") && got != c.want {
 			t.Errorf("%s: %s, want %s", c.policies, got, c.want)
 		}
+	}
+}
+
+// TestUnforeseenLooksAtBudgets: what nobody sees the arguments of is decided by how far budgets are used up as well, which is looked up once, for all tools
+// that policies name, and stands in the decision.
+func TestUnforeseenLooksAtBudgets(t *testing.T) {
+	set, err := cedar.Load([]cedar.Source{{Name: "p", Text: []byte(`
+		@id("near") forbid(principal, action == Action::"tool.call", resource in Server::"shop") when { context has budgets && context.budgets.used >= 80 };
+		@id("pay") forbid(principal, action == Action::"tool.call", resource == Tool::"shop/pay") when { context.hour > 24 };
+		@id("refund") forbid(principal, action == Action::"tool.call", resource == Tool::"shop/refund") when { context.hour > 24 };
+		@id("bank") forbid(principal, action == Action::"tool.call", resource == Tool::"bank/pay") when { context has budgets && context.budgets.exhausted };
+		@id("never") forbid(principal, action == Action::"tool.call", resource == Tool::"bank/refund");
+	`)}}, cedar.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looks, used, failing := 0, int64(0), error(nil)
+	a := cedar.New(policy.AllowLocal{}, func() time.Time { return noon }, slog.New(slog.DiscardHandler)).Budgeted(func(context.Context, policy.Request) (*policy.Budgets, error) {
+		looks++
+		return &policy.Budgets{Used: used}, failing
+	})
+	a.Replace(set)
+	req := policy.Request{
+		Principal: stead.Principal{Project: "default", Kind: stead.PrincipalUser, ID: "ada"}, Effect: policy.ToolCall, Class: "unknown", Origin: "agent", Unforeseen: true,
+	}
+	for _, c := range []struct {
+		of    string
+		used  int64
+		allow bool
+		looks int
+	}{{"shop", 79, true, 1}, {"shop", 80, false, 1}, {"shop/look", 80, false, 1}, {"shop/look", 0, true, 1}, {"provider/web_search", 100, true, 0}, {"bank", 5, false, 1}, {"bank/refund", 5, false, 0}} {
+		looks, used, req.Resource = 0, c.used, c.of
+		d, err := a.Decide(t.Context(), req)
+		if err != nil || d.Allow != c.allow || looks != c.looks || (d.Budgets != nil) != (c.looks > 0) || d.Budgets != nil && d.Budgets.Used != c.used {
+			t.Errorf("%s at %d: %+v %+v, %v, looked %d times", c.of, c.used, d, d.Budgets, err, looks)
+		}
+	}
+	req.Resource, failing = "shop", errors.New("the database is away")
+	if d, err := a.Decide(t.Context(), req); d.Allow || stead.KindOf(err) != stead.KindUnavailable {
+		t.Errorf("without them: %+v, %v", d, err)
 	}
 }
