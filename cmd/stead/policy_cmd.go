@@ -138,7 +138,7 @@ func (a *app) testPolicies(ctx context.Context, file, dir string, project *cedar
 	if err != nil {
 		return 0, 0, stead.Wrap(stead.KindInvalid, err, "the cases can't be read")
 	}
-	cases, err := trial.Parse(data)
+	cases, err := trial.Parse(data, identity.Roles())
 	if err != nil {
 		return 0, 0, err
 	}

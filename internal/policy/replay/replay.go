@@ -124,7 +124,7 @@ func Changes(ctx context.Context, a policy.Authorizer, asked []Asked, onTrial bo
 		}
 		c := Change{Asked: x, Now: d.Outcome(), Policies: d.Policies, Reason: d.Reason}
 		if d.Needs != nil && x.given.enough(d.Needs) {
-			c.Now = policy.Allowed
+			c.Now, c.Reason = policy.Allowed, d.Reason+", and what was approved then is enough"
 		}
 		if t := d.Shadow; onTrial && t != nil {
 			c.Now, c.Policies, c.Reason = t.Outcome, t.Policies, t.Reason

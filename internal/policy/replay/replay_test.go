@@ -133,6 +133,15 @@ func TestWhatWasApprovedPasses(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
+	// What was refused then, by a kill switch say, is told as passing for its approvals, and not as asked about.
+	for i := range said.Asked {
+		said.Asked[i].Then = policy.Denied
+	}
+	changed, err := replay.Changes(t.Context(), asks{policy.Needs{Roles: []stead.Role{"owner"}}}, said.Asked, false)
+	i := slices.IndexFunc(changed, func(c replay.Change) bool { return c.Seq == 9 })
+	if err != nil || i < 0 || changed[i].Now != policy.Allowed || !strings.Contains(changed[i].Reason, "what was approved then is enough") {
+		t.Errorf("%+v, %v", changed, err)
+	}
 }
 
 // TestFilesThatWaited: what ended the environment, so that its files wait, was asked about as storing them; what was approved passes.

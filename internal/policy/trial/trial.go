@@ -15,7 +15,7 @@
 //	    arguments: {amount: 40}
 //	    labels: {env: prod}
 //	    class: unknown         # pure, idempotent or unknown
-//	    origin: agent          # of a tool call: operator, agent, application, runtime or environment; "": operator, and application of function/NAME
+//	    origin: agent          # of a tool call: operator, agent, application, runtime, environment or provider; "": operator, and application of function/NAME
 //	    destination: api.example.com:443   # of a tool call, or a credential
 //	    model: frontier        # of session.create
 //	    spend: {cents: 120, limit: 500}
@@ -26,7 +26,8 @@
 //
 // Limits: MaxCases cases, MaxFileBytes a file.
 //
-// Errors: KindInvalid names the line of a mistake; a key that is not known is one.
+// Errors: KindInvalid names the line of a mistake; a key that is not known is one. So does it name the field of a case that no request
+// is like: a tool without its server, a role that there is not, a time that is none.
 package trial
 
 import (
@@ -36,9 +37,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -82,7 +83,7 @@ type Case struct {
 	Entry     *Entry            `yaml:"entry"`
 	Document  *Document         `yaml:"document"`
 	Connect   *Connection       `yaml:"connection"`
-	At        *time.Time        `yaml:"at"`
+	At        string            `yaml:"at"` // RFC 3339
 
 	Expect policy.Outcome `yaml:"expect"`
 	By     []string       `yaml:"by"`
@@ -135,13 +136,13 @@ type Document struct {
 // microPerCent is how many micro-cents make a cent.
 const microPerCent = 1_000_000
 
-// Parse reads a file of cases.
-func Parse(data []byte) (File, error) {
+// Parse reads a file of cases. roles are those that there are.
+func Parse(data []byte, roles []string) (File, error) {
 	var f File
 	if len(data) > MaxFileBytes {
 		return f, stead.Errorf(stead.KindTooLarge, "the cases are larger than the limit of %d bytes", MaxFileBytes)
 	}
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&f); err != nil {
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&f); err != nil && !errors.Is(err, io.EOF) { // an empty file has no cases
 		return f, stead.Invalid("cases", "%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	if len(f.Cases) == 0 || len(f.Cases) > MaxCases {
@@ -151,7 +152,8 @@ func Parse(data []byte) (File, error) {
 		return f, stead.Invalid("default", "default is allow or deny, not %q", f.Default)
 	}
 	for i, c := range f.Cases {
-		if _, err := c.Request(); err != nil {
+		_, err := c.Request()
+		if err = cmp.Or(err, c.check(roles)); err != nil {
 			return f, fmt.Errorf("case %d (%s): %w", i+1, c.Name, err)
 		}
 	}
@@ -190,7 +192,10 @@ func (c Case) Request() (policy.Request, error) {
 	req := policy.Request{
 		Principal: who, Behind: behind, Subagents: c.Subagents,
 		Agent: stead.AgentID(c.Agent), Acting: c.Agent != "", Effect: policy.Effect(c.Effect), Resource: c.Resource,
-		Labels: stead.LabelsOf(c.Labels), Class: c.Class, Model: c.Model, At: 1, // a case without a time is at the beginning of time
+		Labels: stead.LabelsOf(c.Labels), Class: c.Class, Model: c.Model,
+	}
+	if req.At, err = c.when(); err != nil {
+		return policy.Request{}, err
 	}
 	req.Destination = strings.ToLower(c.To)
 	if req.Effect == policy.ToolCall {
@@ -206,16 +211,10 @@ func (c Case) Request() (policy.Request, error) {
 	if c.Session != "" {
 		req.Session = stead.SessionKey{Project: project, Session: stead.SessionID(c.Session)}
 	}
-	if c.At != nil {
-		req.At = c.At.UnixMilli()
-	}
 	if c.Spend != nil {
 		req.Spend = &policy.Spend{Cost: c.Spend.Cents * microPerCent, Limit: c.Spend.Limit * microPerCent}
 	}
 	if b := c.Budgets; b != nil {
-		if min(b.Used, b.Session) < 0 || max(b.Used, b.Session) > 100 {
-			return policy.Request{}, stead.Invalid("budgets", "used and session are per cent, from 0 to 100")
-		}
 		req.Budgets = &policy.Budgets{Used: b.Used, Exhausted: b.Exhausted, Tightest: b.Tightest, Session: b.Session}
 	}
 	if c.Entry != nil {
