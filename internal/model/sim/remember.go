@@ -36,17 +36,17 @@ type stated struct {
 
 var statements = sync.OnceValue(func() []stated {
 	of := func(kind, pattern, content, subject string) stated {
-		return stated{kind, regexp.MustCompile(`(?i)^(?:(?:and|but|so|well|now|please|also)\b,? )?` + pattern + `$`), content, subject}
+		return stated{kind, regexp.MustCompile(`(?i)^(?:(?:and|but|so|well|now|please|also|no|sorry|actually|correction)\b[,:]? )*` + pattern + `(?: now)?$`), content, subject}
 	}
 	return []stated{
 		of("fact", `remember(?: that)?:? (.+)`, "$1.", ""),
-		of("preference", `my favou?rite (.+?) (?:is|are)(?: now)? (.+)`, "The user's favourite $1 is $2.", "user's favourite $1"),
-		of("fact", `my (.+?) (?:is|are)(?: now)? (.+)`, "The user's $1 is $2.", "user's $1"),
-		of("fact", `i (?:live|moved)(?: now)? (?:in|to) (.+)`, "The user lives in $1.", "user's home"),
-		of("fact", `i work (?:at|for) (.+)`, "The user works for $1.", "user's employer"),
-		of("fact", `(?:our|the) (.+?) (?:is|are)(?: now)? (.+)`, "The $1 is $2.", "$1"),
-		of("preference", `i (?:prefer|like|love|want) (.+)`, "The user prefers $1.", "user's opinion of $1"),
-		of("preference", `i (?:dislike|hate|don't like|do not like) (.+)`, "The user dislikes $1.", "user's opinion of $1"),
+		of("preference", `my favou?rite (.+?) (?:is|are)(?: now)? (.+?)`, "The user's favourite $1 is $2.", "user's favourite $1"),
+		of("fact", `my (.+?) (?:is|are)(?: now)? (.+?)`, "The user's $1 is $2.", "user's $1"),
+		of("fact", `i (?:live|moved)(?: now)? (?:in|to) (.+?)(?: (?:yesterday|last \w+))?`, "The user lives in $1.", "user's home"),
+		of("fact", `i work (?:at|for) (.+?)`, "The user works for $1.", "user's employer"),
+		of("fact", `(?:our|the) (.+?) (?:is|are)(?: now)? (.+?)`, "The $1 is $2.", "$1"),
+		of("preference", `i (?:prefer|like|love|want) (.+?)`, "The user prefers $1.", "user's opinion of $1"),
+		of("preference", `i (?:dislike|hate|don['’]t (?:like|want)|do not (?:like|want)|no longer (?:like|want|prefer)) (.+?)(?: any ?more)?`, "The user dislikes $1.", "user's opinion of $1"),
 		of("preference", `(always|never) (.+)`, "The user wants: $1 $2.", "whether to $2"),
 		of("procedure", `to (.+?), (?:you |we )?((?:first|run|call|open|use|press|go)\b.+)`, "To $1: $2.", "how to $1"),
 	}
@@ -63,25 +63,32 @@ func memories(text string) string {
 	known, said, _ := strings.Cut(text, "\nConversation:\n")
 	wanted := strings.Split(kinds, ", ")
 	out := []memory{}
-	var first, last []string // id and text of the user's first message and of the last answer
+	var asked, answer []string // id and text of the user's first message of a turn, and of the last answer to it
+	episode := func() {
+		if slices.Contains(wanted, "episode") && asked != nil && answer != nil {
+			const half = 120
+			out = append(out, memory{Kind: "episode", Content: "The user asked: " + quote(asked[1], half) + " The answer was: " + quote(answer[1], half),
+				Sources: []string{asked[0], answer[0]}, Confidence: 1, Importance: 0.5})
+		}
+		asked, answer = nil, nil
+	}
 	for line := range strings.Lines(said) {
 		m := quotedLine().FindStringSubmatch(strings.TrimSuffix(line, "\n"))
 		switch {
 		case m == nil:
 		case m[2] == "user":
-			if first == nil {
-				first = []string{m[1], m[3]}
+			if answer != nil {
+				episode()
+			}
+			if asked == nil {
+				asked = []string{m[1], m[3]}
 			}
 			out = append(out, learned(m[1], m[3], wanted, known)...)
 		default:
-			last = []string{m[1], m[3]}
+			answer = []string{m[1], m[3]}
 		}
 	}
-	if slices.Contains(wanted, "episode") && first != nil && last != nil {
-		const half = 120
-		out = append(out, memory{Kind: "episode", Content: "The user asked: " + quote(first[1], half) + " The answer was: " + quote(last[1], half),
-			Sources: []string{first[0], last[0]}, Confidence: 1, Importance: 0.5})
-	}
+	episode()
 	data, _ := json.Marshal(map[string]any{"memories": out}) // texts and numbers
 	return string(data)
 }
