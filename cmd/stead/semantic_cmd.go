@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/semantic"
 	"github.com/stead-dev/stead/internal/semantic/layer"
@@ -87,14 +89,20 @@ func (q *semanticAsk) register(c *cobra.Command) {
 	c.Flags().StringVar(&q.config, "config", "", "configuration with the semantic models and their databases")
 	c.Flags().StringVar(&q.model, "model", "", "semantic model, where several know a term")
 	c.Flags().StringVar(&q.project, "project", string(stead.DefaultProject), "project whose models these are")
-	c.Flags().StringVar(&q.user, "user", "local", "user whose rows are seen")
-	c.Flags().StringVar(&q.role, "role", "", "role of that user")
+	c.Flags().StringVar(&q.user, "user", stead.LocalPrincipal().ID, "user whose rows are seen")
+	c.Flags().StringVar(&q.role, "role", "", "role of that user: "+strings.Join(identity.Roles(), ", "))
 	c.Flags().StringSliceVar(&q.labels, "label", nil, "label of the session, as NAME=VALUE; may be given several times")
 	_ = c.MarkFlagRequired("config") // it is registered above
 }
 
 // open makes the layer. Nobody's policies are asked: who can read the configuration can read its databases.
 func (q *semanticAsk) open(a *app) (*layer.Layer, layer.By, func(), error) {
+	switch roles := identity.Roles(); {
+	case q.role != "" && !slices.Contains(roles, q.role):
+		return nil, layer.By{}, nil, stead.Invalid("role", "--role is one of %s, not %q", strings.Join(roles, ", "), q.role)
+	case q.role == "" && q.user != stead.LocalPrincipal().ID:
+		return nil, layer.By{}, nil, stead.Invalid("role", "--user wants --role (%s): every rule of rows is for who has no role, which is the one user of a server without authentication", strings.Join(roles, ", "))
+	}
 	cfg, err := config.Load(config.Flags{File: q.config}, a.env)
 	if err != nil {
 		return nil, layer.By{}, nil, err

@@ -107,5 +107,11 @@ func (m *Mounted) And(o *Mounted) *Mounted {
 	}
 	labels := slices.Concat(m.Labels, o.Labels)
 	slices.Sort(labels)
-	return &Mounted{slices.Concat(m.Added, o.Added), slices.Concat(m.Changed, o.Changed), slices.Concat(m.Conflicts, o.Conflicts), slices.Concat(m.Refused, o.Refused), slices.Compact(labels)}
+	refused := slices.Clone(m.Refused)
+	for _, r := range o.Refused { // what was refused before a call is refused behind it too
+		if !slices.Contains(refused, r) {
+			refused = append(refused, r)
+		}
+	}
+	return &Mounted{slices.Concat(m.Added, o.Added), slices.Concat(m.Changed, o.Changed), slices.Concat(m.Conflicts, o.Conflicts), refused, slices.Compact(labels)}
 }
