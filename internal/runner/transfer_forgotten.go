@@ -51,7 +51,7 @@ func (r *Runner) settle(ctx context.Context, key stead.SessionKey, events []stea
 	if !pass.onRecord() {
 		return false, stead.Errorf(stead.KindConflict, "it is not on record yet what was taken out of the checkpoints of session %s", key.Session)
 	}
-	pass.eraser = pass.by
+	pass.eraser, pass.copying = pass.by, true
 	pass.forgets(pass.taken)
 	changes, event, err := r.withoutFiles(ctx, key, pass)
 	if stead.KindOf(err) == stead.KindForbidden { // by now, to whoever took files out before

@@ -92,6 +92,8 @@ type filePass struct {
 	wait     time.Duration       // for the workspace to be stored
 	files    session.ForgetFiles // that are to go
 	stored   []storedEvent
+	asked    []stead.Event        // questions about what was stored apart
+	copying  bool                 // somebody waits for a copy, and nothing else is done than that needs
 	dirs     map[string][]string  // store → where it is files
 	forgot   map[string]bool      // memories whose files a workspace was stored without
 	askedAt  int64                // when that was asked for last, in Unix milliseconds
@@ -148,6 +150,9 @@ func (p *filePass) look(e stead.Event) error {
 			p.askedAt = e.At
 		}
 		return err
+	}
+	if e.Kind == session.KindEffectHeld {
+		p.asked = append(p.asked, e)
 	}
 	s, ok, err := session.StoredBy(e)
 	if err != nil || !ok {
@@ -261,7 +266,8 @@ func (r *Runner) withoutFiles(ctx context.Context, key stead.SessionKey, p *file
 			digests = append(digests, s.Checkpoint.Digest)
 		}
 	}
-	made, err := r.cfg.Environments.Rewrite(ctx, key, digests, *r.forgetting(&p.files))
+	forget := r.forgetting(&p.files)
+	made, err := r.cfg.Environments.Rewrite(ctx, key, digests, *forget)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -272,41 +278,69 @@ func (r *Runner) withoutFiles(ctx context.Context, key stead.SessionKey, p *file
 			needed[d] = true
 		}
 	}
-	var changes []journal.Change
-	var again []session.RedactedEvent
-	files, dropped, named, counted := 0, 0, map[string]bool{}, map[string]bool{}
+	w := rewriting{p: p, counted: map[string]bool{}}
+	sums, named := session.Sums{May: forget.May, Moved: map[string]environment.Checkpoint{}}, map[string]bool{}
+	for digest, m := range with {
+		sums.Moved[digest] = m.Checkpoint
+	}
 	for _, s := range p.stored {
-		m, kept := with[s.Checkpoint.Digest]
-		if !kept {
-			continue // it was stored apart, and is no checkpoint: see removeApart
+		next, took := s.event, taken{}
+		if m, kept := with[s.Checkpoint.Digest]; kept { // else it was stored apart, and is no checkpoint: see removeApart
+			if next, took, err = r.replaced(ctx, key, p, s, m, needed, named); err != nil {
+				return nil, nil, err
+			}
 		}
-		next, took, err := r.replaced(ctx, key, p, s, m, needed, named)
-		if err != nil {
+		if err := w.event(s.event, next, sums, s.Stored, took); err != nil {
 			return nil, nil, err
 		}
-		is := digestOf(next.Data)
-		if on, known := p.recorded[s.event.Seq]; string(next.Data) != string(s.event.Data) {
-			changes = append(changes, journal.Change{Seq: s.event.Seq, Old: s.event.Data, New: next.Data})
-		} else if known && on == is || !known && s.Dropped.At == 0 {
-			continue
-		} else if !known { // whoever changed it died
-			took = taken{len(s.Dropped.Blobs), s.Dropped.Files}
-		}
-		dropped += took.blobs
-		if !counted[s.Checkpoint.Digest] {
-			files, counted[s.Checkpoint.Digest] = files+took.files, true
-		}
-		again = append(again, session.RedactedEvent{Seq: s.event.Seq, Bytes: len(s.event.Data), SHA256: is})
 	}
-	if len(again) == 0 {
+	for _, e := range p.asked {
+		if err := w.event(e, e, sums, session.Stored{}, taken{}); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(w.again) == 0 {
 		return nil, nil, nil
 	}
 	by, err := r.mayUnshow(ctx, key, p.eraser)
 	if err != nil {
 		return nil, nil, err
 	}
-	event, err := r.withoutEvent(by, p, again, files, dropped)
-	return changes, []stead.Event{event}, err
+	event, err := r.withoutEvent(by, p, w.again, w.files, w.blobs)
+	return w.changes, []stead.Event{event}, err
+}
+
+// rewriting are the events that are written anew, and those that were and are not on record.
+type rewriting struct {
+	p       *filePass
+	changes []journal.Change
+	again   []session.RedactedEvent
+	counted map[string]bool // digests of checkpoints whose files were
+	taken
+}
+
+// event takes in what becomes of one.
+func (w *rewriting) event(was, next stead.Event, sums session.Sums, s session.Stored, took taken) (err error) {
+	has := false
+	if !w.p.copying { // of what somebody may be asked about still
+		if next, has, err = sums.Without(next); err != nil {
+			return err
+		}
+	}
+	is := digestOf(next.Data)
+	if on, known := w.p.recorded[was.Seq]; string(next.Data) != string(was.Data) {
+		w.changes = append(w.changes, journal.Change{Seq: was.Seq, Old: was.Data, New: next.Data})
+	} else if known && on == is || !known && s.Dropped.At == 0 && !has {
+		return nil
+	} else if !known { // whoever changed it died
+		took = taken{len(s.Dropped.Blobs), s.Dropped.Files}
+	}
+	w.blobs += took.blobs
+	if !w.counted[s.Checkpoint.Digest] {
+		w.files, w.counted[s.Checkpoint.Digest] = w.files+took.files, true
+	}
+	w.again = append(w.again, session.RedactedEvent{Seq: was.Seq, Bytes: len(was.Data), SHA256: is})
+	return nil
 }
 
 // lookedThrough says that nothing was found, so that it is not looked for again until what was dropped is old enough.
@@ -322,7 +356,11 @@ func asServer(key stead.SessionKey) stead.Principal {
 
 // withoutEvent says what was done.
 func (r *Runner) withoutEvent(by stead.Principal, p *filePass, events []session.RedactedEvent, files, blobs int) (stead.Event, error) {
-	return session.NewEvent(r.now(), session.KindItemRedacted, session.ItemRedacted{Index: session.FilesIndex, Events: events, By: by, Memories: p.files.Memories, Files: files, Blobs: blobs, Upto: p.upto()})
+	said := session.ItemRedacted{Index: session.FilesIndex, Events: events, By: by, Memories: p.files.Memories, Files: files, Blobs: blobs}
+	if !p.copying {
+		said.Upto = p.upto()
+	}
+	return session.NewEvent(r.now(), session.KindItemRedacted, said)
 }
 
 // taken is what an event that is written anew takes out.

@@ -120,6 +120,12 @@ func (d *desks) store(ctx context.Context, key stead.SessionKey, s environment.S
 	if out.Checkpoint, err = w.Checkpoint(ctx, in, s.Previous); err != nil {
 		return out, err
 	}
+	if s.Compare {
+		changes, err := workspace.Compare(ctx, in, s.Previous, out.Checkpoint.Digest)
+		if out.Changes = &changes; err != nil {
+			return out, err
+		}
+	}
 	needs, err := workspace.References(ctx, in, out.Checkpoint.Digest)
 	var had []string // that an event before names
 	if s.Previous != "" && err == nil {
@@ -239,6 +245,17 @@ func (d *desks) nowhere(n *node, id stead.SessionID) {
 			n.t.Errorf("the workspace has it in %s", name)
 		}
 	}
+}
+
+// sums is what a journal says of files that wait to be stored, or did, and the questions about them.
+func (n *node) sums(id stead.SessionID) string {
+	var out strings.Builder
+	for _, e := range n.events(id) {
+		if e.Kind == session.KindEffectHeld || e.Kind == session.KindEnvironmentSuspended {
+			out.Write(e.Data)
+		}
+	}
+	return out.String()
 }
 
 // having is how many blobs have it, packs unpacked.
@@ -525,6 +542,12 @@ func TestFilesOfWhatIsForgottenWhereStoringIsAskedAbout(t *testing.T) {
 					}
 					n.idle(id)
 				}
+				had := n.sums(id)
+				for _, files := range []map[string]string{first, second} {
+					if !strings.Contains(had, blob.Digest([]byte(files["notes/mem_1.md"]))) || !strings.Contains(had, blob.Digest([]byte(files["code"]))) {
+						t.Fatal("nobody was shown what is stored: " + had)
+					}
+				}
 				for range 6 {
 					_, err := n.unshow(id)
 					if err != nil && stead.KindOf(err) != stead.KindConflict {
@@ -534,6 +557,12 @@ func TestFilesOfWhatIsForgottenWhereStoringIsAskedAbout(t *testing.T) {
 				}
 				if later, err := n.unshow(id); err != nil || later != 0 {
 					t.Fatalf("in the end: %v, %v\n%q", later, err, n.course(id))
+				}
+				has := n.sums(id)
+				for _, files := range []map[string]string{first, second} {
+					if strings.Contains(has, blob.Digest([]byte(files["notes/mem_1.md"]))) || !strings.Contains(has, blob.Digest([]byte(files["code"]))) {
+						t.Error("the journal has its digest, or not those of other files: " + has)
+					}
 				}
 				for name, text := range read(filepath.Join(d.dir, string(id))) {
 					if strings.Contains(text, hidden) {
