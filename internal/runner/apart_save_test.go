@@ -1,6 +1,10 @@
 package runner_test
 
 import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,4 +148,73 @@ func TestWhatIsForgottenOfDeniedFiles(t *testing.T) {
 			}, withModel(script(calls("run", `{"command":"x"}`), reply("ok"), calls("look", "{}"), reply("ok"))), withMemory(&memories{}), withDesks(d))
 		})
 	}
+}
+
+// TestFilesThatNobodyKnewToChangeWaitAsWell: what came into a workspace beside commands, as files of memories do that are brought up to date, is stored
+// when its environment is suspended, and asked about then.
+func TestFilesThatNobodyKnewToChangeWaitAsWell(t *testing.T) {
+	for name, decision := range map[string]string{"approved": session.DecisionApprove, "denied": session.DecisionDeny} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesks(t)
+			bubble(t, func(t *testing.T, n *node) {
+				*d.blobs = n.cfg.Blobs
+				id := d.approved(n, map[string]string{"code": "first"})
+				n.send(id, says("look"))
+				n.idle(id)
+				if err := os.WriteFile(filepath.Join(d.of(n.key(id)), "news"), []byte("nobody's"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				a := n.held(id, policy.EnvironmentSave)
+				if shown := string(a.Request.Arguments); !strings.Contains(shown, `"path":"/workspace/news"`) || strings.Contains(shown, "code") || len(n.stored(id)) != 1 {
+					t.Errorf("shown is %s, with %d stored", shown, len(n.stored(id)))
+				}
+				if err := n.decide(id, eve, a, decision); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Hour)
+				n.idle(id)
+				all := d.checkpoints(n, id)
+				kept := slices.ContainsFunc(n.stored(id), func(c session.EnvironmentCheckpointed) bool {
+					return strings.Contains(string(a.Request.Arguments), c.Checkpoint.Digest)
+				})
+				if kept != (decision == session.DecisionApprove) || n.count(id, session.KindEffectHeld) != 2 {
+					t.Errorf("it is kept: %v; asked %d times; checkpoints %v", kept, n.count(id, session.KindEffectHeld), all)
+				}
+			}, withModel(script(calls("run", `{"command":"x"}`), reply("ok"), calls("look", "{}"), reply("seen"))), withDesks(d))
+		})
+	}
+}
+
+// TestNoEnvironmentEndsForAQuestionThatMayNot: where policies forbid that it is suspended, what wants an approval is not stored, and it goes on; once they allow it,
+// it is asked about.
+func TestNoEnvironmentEndsForAQuestionThatMayNot(t *testing.T) {
+	h := newComputers(nil)
+	ends := &asker{effect: policy.EnvironmentSuspend, deny: true}
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.compute("go")
+		n.idle(id)
+		if h.resident(n.key(id)) == nil || n.count(id, session.KindEffectHeld) != 0 || len(n.stored(id)) != 0 || n.count(id, session.KindEnvironmentSuspended) != 0 {
+			t.Fatalf("it ended, or was stored: %q", n.course(id))
+		}
+		failed := payloads[session.EnvironmentFailed](t, n, id, session.KindEnvironmentFailed)
+		if len(failed) != 1 || !strings.Contains(failed[0].Error.Message, "policy p forbids it") {
+			t.Errorf("it is told %+v", failed)
+		}
+		ends.set(func() { ends.deny = false })
+		n.send(id, says("go on"))
+		n.held(id, policy.EnvironmentSave)
+		if h.resident(n.key(id)) != nil {
+			t.Error("it goes on while somebody is asked")
+		}
+	}, withModel(script(calling(2)...)), withComputers(h), withPolicy(both{ends, saves(policy.Needs{})}))
+}
+
+// both are two policies: the first one that does not simply allow it counts.
+type both [2]*asker
+
+func (b both) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
+	if d, err := b[0].Decide(ctx, req); err != nil || !d.Allow {
+		return d, err
+	}
+	return b[1].Decide(ctx, req)
 }

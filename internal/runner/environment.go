@@ -81,12 +81,15 @@ func (a *actor) gateEnvironment(p *plan, c session.EnvironmentAction, effect pol
 		return a.gateOrHold(p, key, func() session.EffectHeld { return session.EffectHeld{Shown: a.state.ApartShown()} })
 	case effect == policy.EnvironmentPrepare, effect == policy.EnvironmentOpen:
 		return a.gateOrHold(p, key, func() session.EffectHeld { return a.environmentEffect(c.Action) })
-	case effect == policy.EnvironmentSuspend && a.state.Environment.Unstocked(): // it stores as well
+	case effect == policy.EnvironmentSuspend: // it stores as well, also what nobody knows to have changed
 		if d, _, _ = a.saving(); d.Needs != nil {
-			return d, false, nil
+			return a.endsFor(d)
 		}
 	case effect == policy.EnvironmentSave:
 		d, req, err := a.saving()
+		if d.Needs != nil && !c.Store {
+			return a.endsFor(d)
+		}
 		if d.Needs == nil {
 			a.decided = a.r.draft(a.ctx, a.decided, req, d)
 		}
@@ -94,6 +97,14 @@ func (a *actor) gateEnvironment(p *plan, c session.EnvironmentAction, effect pol
 	}
 	d, err = a.gate(effect, key.Of)
 	return d, false, err
+}
+
+// endsFor decides whether the environment may end, so that what it holds is stored apart until that is approved: d says that it must be.
+func (a *actor) endsFor(d policy.Decision) (policy.Decision, bool, error) {
+	if ends, err := a.gate(policy.EnvironmentSuspend, session.EnvironmentID(a.key.Session)); err != nil {
+		return ends, false, err
+	}
+	return d, false, nil
 }
 
 // saving decides about what is to be stored. That an approval is wanted is no error, and stands in no audit log yet: it does when it is asked for.
