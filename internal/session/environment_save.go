@@ -1,7 +1,10 @@
 package session
 
 import (
+	"slices"
+
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
 )
 
 // What a turn did in its workspace is stored before the turn ends, wherever the workspace is by then. An
@@ -111,4 +114,79 @@ func (e *EnvironmentView) wanted(ev stead.Event, p CheckpointInput) {
 	if connected && e.Touched == 0 {
 		e.Touched = ev.Seq // what runs in the background may have changed it
 	}
+}
+
+// What events that store a workspace make of what is known of it.
+
+func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
+	e := v.Environment
+	at, call := ev.At, e.Call
+	if !e.done(p.Call) {
+		return
+	}
+	if a := e.Apart; p.Kept > 0 && a != nil {
+		at, call, e.Apart = a.At, a.Call, nil
+		v.dropEnvironmental(ActionSave)
+	}
+	v.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	e.CheckpointAt = at
+	e.refuse(ev, p.Refused)
+	e.Since, e.Background = e.Since.Grown(p.Usage), p.Background
+	turn := e.Cancelled
+	if v.Turn != nil && (turn == 0 || v.Turn.Seq < call) { // not one that began meanwhile
+		turn = v.Turn.Seq
+	}
+	if e.Publishing {
+		e.Unpublished, e.Cancelled = false, 0
+	}
+	for _, l := range p.TooLarge {
+		e.TooLarge = slices.DeleteFunc(e.TooLarge, func(old environment.TooLarge) bool { return old.Path == l.Path })
+		e.TooLarge = append(e.TooLarge, l)
+	}
+	e.TooLarge = e.TooLarge[max(0, len(e.TooLarge)-maxTooLarge):]
+	for i, a := range p.Artifacts {
+		e.TooLarge = slices.DeleteFunc(e.TooLarge, func(old environment.TooLarge) bool { return old.Path == a.Path })
+		if len(e.Artifacts) < MaxArtifacts {
+			e.Withdrawn = slices.DeleteFunc(slices.Clone(e.Withdrawn), func(old PublishedArtifact) bool { return old.Path == a.Path })
+			e.Artifacts = append(e.Artifacts, PublishedArtifact{Published: a, Seq: ev.Seq, Index: i, At: ev.At, Turn: turn})
+		}
+	}
+}
+
+// checkpoint: what was done before the call that stored it is safe.
+func (v *View) checkpoint(ev stead.Event, c environment.Checkpoint, upto, call stead.Seq) {
+	e := v.Environment
+	v.dropApart() // it is an older one
+	e.Declined = false
+	e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Unsaved, e.Unstored, e.Background, e.Given = &c, ev.Seq, ev.At, false, nil, nil, nil
+	if e.Asked < call {
+		e.Asked = 0
+	}
+	if e.Wanted < call {
+		e.Wanted = 0
+	}
+	if e.Forget != nil && e.Forget.Asked < call {
+		e.Forget = nil
+	}
+	e.Reopened = 0
+	e.dropUploads(upto)
+	if e.Touched < call {
+		e.Touched, e.Commands = 0, nil
+	}
+}
+
+func (v *View) suspended(ev stead.Event, p EnvironmentSuspended) {
+	e := v.Environment
+	call, publishes := e.Call, e.Publishing
+	if !e.done(p.Call) {
+		return
+	}
+	e.Orphans = false // they were swept with it
+	if p.Apart {
+		v.storedApart(ev, p, publishes)
+	} else {
+		v.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	}
+	e.refuse(ev, p.Refused)
+	e.leave(EnvironmentIsSuspended, p.Usage)
 }
