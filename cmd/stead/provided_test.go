@@ -70,7 +70,8 @@ func TestToolsOfProvidersAreGoverned(t *testing.T) {
 				}
 			}
 
-			for _, tools := range []string{`{"type":"web_search"}`, mcp("shop", `,"allowed_tools":["look"]`), `{"type":"function","name":"look"},{"type":"image_generation"}`} {
+			for _, tools := range []string{`{"type":"web_search"}`, mcp("shop", `,"allowed_tools":["look"]`), `{"type":"function","name":"look"},{"type":"image_generation"}`,
+				`{"type":"tool_search","execution":"client"}`} {
 				before := len(heard)
 				if res, got := responses(tools); res.StatusCode != 200 || got != upstreamSaid {
 					t.Errorf("%s: %d %s", tools, res.StatusCode, got)
@@ -102,7 +103,9 @@ func TestToolsOfProvidersAreGoverned(t *testing.T) {
 				refused("a server whose address others may read otherwise", 400, res, got, "a host in ASCII")
 			}
 			res, got := responses(manyTools(1025))
-			refused("more tools than are decided", 400, res, got, "at most 1024 tools")
+			refused("more tools than are decided", 400, res, got, "at most 1024 tools", `"param":"tools"`)
+			res, got = ask(t, n, "POST", "/v1/responses", `{"model":"up","store":false,"input":"hi","prompt":{"id":"pmpt_1"}}`)
+			refused("tools that nobody here knows", 403, res, got, "prompt: what is kept at the model's provider may bring tools", `"param":"prompt"`)
 			// What it brings may be of a stranger: a function that is not for such calls is decided, and so the call can't be passed on.
 			res, got = responses(`{"type":"function","name":"wire"},{"type":"web_search"}`)
 			refused("a function beside it", 400, res, got, "tools[1].type")
@@ -119,6 +122,8 @@ func TestToolsOfProvidersAreGoverned(t *testing.T) {
 			}
 			res, got = ask(t, n, "POST", "/v1/chat/completions", `{"model":"chat","messages":[],"web_search_options":{}}`)
 			refused("a chat that searches", 403, res, got, "provider/web_search")
+			res, got = ask(t, n, "POST", "/v1/chat/completions", `{"model":"chat","messages":[],"plugins":[{"id":"web"}]}`)
+			refused("a chat with a plugin that searches", 403, res, got, "provider/web_search")
 			if len(heard) != passed {
 				t.Errorf("%d calls were passed on all the same: %q", len(heard)-passed, heard[passed:])
 			}

@@ -8,7 +8,7 @@ import "encoding/json"
 // and its tools are all run by others than the provider.
 //
 // Source: npm openai 7.57.0, resources/chat/completions (store, web_search_options, tools) and
-// resources/responses (store, background, previous_response_id, conversation, tools).
+// resources/responses (store, background, previous_response_id, conversation, prompt, tools).
 func (f *Forward) Effects() bool {
 	if f.Dialect == DialectEmbeddings {
 		return false
@@ -18,6 +18,7 @@ func (f *Forward) Effects() bool {
 		Background *bool           `json:"background"`
 		Previous   json.RawMessage `json:"previous_response_id"`
 		Thread     json.RawMessage `json:"conversation"`
+		Prompt     json.RawMessage `json:"prompt"` // that is kept there, perhaps with tools
 		WebSearch  json.RawMessage `json:"web_search_options"`
 		Tools      []struct {
 			Type string `json:"type"`
@@ -27,7 +28,7 @@ func (f *Forward) Effects() bool {
 		return true
 	}
 	stored := b.Store != nil && *b.Store || b.Store == nil && f.Dialect == DialectResponses // there it is the default
-	if stored || b.Background != nil && *b.Background || said(b.Previous) || said(b.Thread) || said(b.WebSearch) {
+	if stored || b.Background != nil && *b.Background || said(b.Previous) || said(b.Thread) || said(b.WebSearch) || f.Dialect == DialectResponses && said(b.Prompt) {
 		return true
 	}
 	for _, t := range b.Tools {

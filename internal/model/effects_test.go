@@ -24,6 +24,8 @@ func TestEffects(t *testing.T) {
 		{model.DialectResponses, `{"store":false,"previous_response_id":"resp_1"}`, true},
 		{model.DialectResponses, `{"store":false,"conversation":{"id":"c"}}`, true},
 		{model.DialectResponses, `{"store":false,"tools":[{"type":"function"},{"type":"web_search"}]}`, true},
+		{model.DialectResponses, `{"store":false,"prompt":{"id":"pmpt_1"}}`, true},
+		{model.DialectResponses, `{"store":false,"prompt":null}`, false},
 		{model.DialectResponses, `{"store":false,"tools":[{"type":"mcp"}]}`, true},
 		{model.DialectEmbeddings, `{"input":"x"}`, false},
 	} {

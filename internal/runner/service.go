@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -139,15 +140,22 @@ func (r *Runner) Function(ctx context.Context, p stead.Principal, model string, 
 	return err
 }
 
-// Provided is the gate of a tool that the model's provider runs in such a call by itself.
-func (r *Runner) Provided(ctx context.Context, p stead.Principal, model string, labels stead.Labels, o policy.Offer) error {
-	req := functionOf(p, model, labels, o.Resource)
-	req.Destination, req.Unforeseen, req.Origin = o.Destination, true, session.DeclaredByProvider
-	if o.Server != "" {
-		req.Origin = session.DeclaredByAgent // whoever makes the call stands in its place
+// Provided is the gate of tools that the model's provider runs in such a call by itself. All are asked about the same budgets.
+func (r *Runner) Provided(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []policy.Offer) (policy.Offer, error) {
+	var budgets *policy.Budgets
+	for _, o := range offers {
+		req := functionOf(p, model, labels, o.Resource)
+		req.Destination, req.Unforeseen, req.Origin, req.Budgets = o.Destination, true, session.DeclaredByProvider, budgets
+		if o.Server != "" {
+			req.Origin = session.DeclaredByAgent // whoever makes the call stands in its place
+		}
+		d, err := policy.Check(ctx, r.cfg.Policy, req)
+		if err != nil {
+			return o, err
+		}
+		budgets = cmp.Or(budgets, d.Budgets)
 	}
-	_, err := policy.Check(ctx, r.cfg.Policy, req)
-	return err
+	return policy.Offer{}, nil
 }
 
 // Unasked reports whether Function need not be asked about calls of a function, whatever their arguments.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -32,8 +31,9 @@ type Gate interface {
 	ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []policy.Offer) error
 	// Function decides whether the client may be handed a call of a function; KindForbidden otherwise.
 	Function(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string, arguments []byte) error
-	// Provided decides whether a tool may be offered that the model's provider runs; KindForbidden otherwise. Its calls are seen by nobody here.
-	Provided(ctx context.Context, p stead.Principal, model string, labels stead.Labels, o policy.Offer) error
+	// Provided decides whether tools may be offered that the model's provider runs; KindForbidden otherwise, with the first that may not. Their calls are
+	// seen by nobody here.
+	Provided(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []policy.Offer) (policy.Offer, error)
 	// Unasked reports whether Function is sure to allow it, whatever the arguments: then Function is not asked. "": any function.
 	Unasked(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string) bool
 }
@@ -110,7 +110,10 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 		caller.Labels = caller.Labels.And(stead.LabelsOf(labels))
 	}
 	labels, late := heard(door, req.raw)
-	offers := offered(door, req, late)
+	offers, err := offered(door, req, late)
+	if err != nil {
+		return nil, err
+	}
 	caller.Labels = caller.Labels.And(labels).And(brought(offers))
 	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels, offers); err != nil {
 		return nil, err
@@ -120,10 +123,11 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 		return nil, err
 	}
 	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, lent: lent{memory: req.memory}, asked: asked, head: w.Header().Set, offers: offers}
-	c.decides = slices.ContainsFunc(offers, func(o policy.Offer) bool {
-		return !o.Provider && !s.Gate.Unasked(r.Context(), p, name, caller.Labels, o.Resource)
-	})
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
+	if err := c.unknown(r.Context()); err != nil {
+		return nil, err
+	}
+	c.decides = c.asks(r.Context())
 	c.most = c.limit(req)
 	c.checks = s.Guardrails.Of(guardrail.Subject{Principal: p, Project: p.Project, Model: name, Labels: caller.Labels})
 	return c, nil

@@ -69,8 +69,8 @@ func (g gate) Function(context.Context, stead.Principal, string, stead.Labels, s
 	return g.err
 }
 
-func (g gate) Provided(context.Context, stead.Principal, string, stead.Labels, policy.Offer) error {
-	return g.err
+func (g gate) Provided(context.Context, stead.Principal, string, stead.Labels, []policy.Offer) (policy.Offer, error) {
+	return policy.Offer{}, g.err
 }
 
 func (g gate) Unasked(context.Context, stead.Principal, string, stead.Labels, string) bool {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -16,19 +17,27 @@ import (
 // provider does nothing is seen here, so that policies are asked before it is offered (provided.go). A request that offers what a kill switch stops is
 // refused.
 
+// Limits of what a request offers, beyond what any API takes: of OpenAI's, a chat has at most 128 functions, with names of 64 letters.
+const (
+	maxFunctions = 1024 // functions: each may have to be decided
+	maxProvided  = 1024 // tools that the provider runs: each is decided, and recorded
+	maxToolName  = 512  // bytes of a tool's name, with its server's, and of a server's host
+	maxNested    = 4    // lists of tools within tools, one in the other: each is read for each that it is in
+)
+
 // offered are the tools of a request, each once. The body is passed on as it stands, and so looked at as it stands: whatever stands in it twice counts
-// twice. late are lists of tools beside its own.
-func offered(door string, req request, late [][]byte) []policy.Offer {
+// twice. late are lists of tools beside its own. The error says that they are too many, or too large.
+func offered(door string, req request, late [][]byte) ([]policy.Offer, error) {
 	lists, within := []string{"tools", "functions"}, "function"
 	if door == model.DialectResponses {
 		lists, within = []string{"tools", "prompt"}, ""
 	} else if door != model.DialectChat {
-		return nil
+		return nil, nil
 	}
 	if len(late) == 0 && !slices.ContainsFunc(lists, req.Has) && !slices.ContainsFunc(switchedOn(), req.Has) { // the rest of most calls is not looked at
-		return nil
+		return nil, nil
 	}
-	o := offers{within: within, has: map[policy.Offer]bool{}}
+	o := offers{within: within, has: map[policy.Offer]bool{}, at: map[string][]string{}}
 	for _, list := range late {
 		o.list(list)
 	}
@@ -36,29 +45,48 @@ func offered(door string, req request, late [][]byte) []policy.Offer {
 		value := req.raw[from:to]
 		switch {
 		case string(value) == "null":
-		case door == model.DialectChat && slices.Contains(switchedOn(), key):
+		case slices.Contains(switchedOn(), key):
 			o.switched(key, value)
 		case !slices.Contains(lists, key):
 		case key == "prompt":
-			o.add(policy.Offer{})
+			o.add(keptTools())
 		default:
 			o.list(value)
 		}
 	})
-	return o.all
+	return o.all, o.wrong
 }
+
+// keptTools are those of a prompt that is kept at the provider: not known here.
+func keptTools() policy.Offer { return policy.Offer{} }
 
 // offers are those so far, each once.
 type offers struct {
-	within string // the member of an entry that has its name: chat's
-	all    []policy.Offer
-	has    map[policy.Offer]bool
+	within   string // the member of an entry that has its name: chat's
+	all      []policy.Offer
+	has      map[policy.Offer]bool
+	provided int                 // of all, how many the provider runs
+	at       map[string][]string // the label of a tool server → where it is said to be
+	depth    int                 // of the list that is read
+	wrong    error               // why no more is added; nil: more is
 }
 
 func (o *offers) add(one policy.Offer) {
-	if !o.has[one] {
-		o.has[one] = true
-		o.all = append(o.all, one)
+	if o.wrong != nil || o.has[one] {
+		return
+	}
+	if one.Provider {
+		o.provided++
+	}
+	o.has[one] = true
+	o.all = append(o.all, one)
+	switch {
+	case len(one.Resource) > maxToolName || len(one.Destination) > maxToolName:
+		o.wrong = stead.Invalid("tools", "tools: the name of a tool, with that of its server, and the host of a server may each have at most %d bytes", maxToolName)
+	case o.provided > maxProvided:
+		o.wrong = stead.Invalid("tools", "tools: at most %d tools that the model's provider runs may be offered", maxProvided)
+	case len(o.all)-o.provided > maxFunctions:
+		o.wrong = stead.Invalid("tools", "tools: at most %d functions may be offered, with those that items of the input bring", maxFunctions)
 	}
 }
 
@@ -67,7 +95,19 @@ func (o *offers) function(name string) {
 }
 
 func (o *offers) list(list []byte) {
-	param.Elements(list, func(from, to int) { o.tool(list[from:to]) })
+	if o.depth == maxNested {
+		o.wrong = cmp.Or(o.wrong, error(stead.Invalid("tools", "tools: lists of tools may stand in each other at most %d deep", maxNested)))
+	}
+	if o.wrong != nil {
+		return
+	}
+	o.depth++
+	defer func() { o.depth-- }()
+	param.Elements(list, func(from, to int) {
+		if o.wrong == nil {
+			o.tool(list[from:to])
+		}
+	})
 }
 
 // isListing reports whether an item only tells what a tool server has, which is offered by itself.
@@ -95,7 +135,7 @@ func (o *offers) tool(entry []byte) {
 	kinds := textsOf(entry, "type")
 	clients := len(kinds) == 0
 	for _, kind := range kinds {
-		clients = o.kind(kind, entry, len(names) > 0) || clients
+		clients = o.kind(kind, entry, names) || clients
 	}
 	for _, name := range names {
 		if clients {
@@ -108,25 +148,45 @@ func (o *offers) tool(entry []byte) {
 }
 
 // kind adds what an entry of a type offers beside its names, and reports whether the client makes its calls.
-func (o *offers) kind(kind string, entry []byte, named bool) (clients bool) {
+func (o *offers) kind(kind string, entry []byte, names []string) (clients bool) {
 	switch {
 	case kind == "" || kind == "function" || kind == "custom" || kind == "namespace":
 		return true
 	case kind == agent.ToolMCP:
 		o.server(entry)
 		return false
-	case !slices.Contains(clientTypes(), kind):
-		o.add(policy.Offer{Resource: policy.ProviderServer + "/" + plainType(kind), Provider: true})
+	case kind == toolFind:
+		return o.finder(entry)
+	case kind == toolBuiltIn && len(names) > 0:
+		for _, name := range names {
+			o.run(name)
+		}
 		return false
-	case !named:
+	case !slices.Contains(clientTypes(), kind):
+		o.run(kind)
+		return false
+	case len(names) == 0:
 		o.function(kind)
 	}
 	for _, where := range valuesOf(entry, "environment") { // of a shell: the provider's, if it is not said to be the client's
 		if inside := valuesOf(where, "type"); string(where) != "null" && (len(inside) == 0 || slices.ContainsFunc(inside, func(v []byte) bool { return textOf(v) != "local" })) {
-			o.add(policy.Offer{Resource: policy.ProviderServer + "/" + kind, Provider: true})
+			o.run(kind)
 		}
 	}
 	return true
+}
+
+// finder adds a search among tools that are not told the model yet: the client's, if it is said to be; else the provider's.
+func (o *offers) finder(entry []byte) (clients bool) {
+	const client = "client"
+	by := textsOf(entry, "execution")
+	if clients = slices.Contains(by, client); clients {
+		o.function(toolFind)
+	}
+	if len(by) == 0 || slices.ContainsFunc(by, func(b string) bool { return b != client }) {
+		o.run(toolFind)
+	}
+	return clients
 }
 
 // valuesOf are the values of all members of a name.

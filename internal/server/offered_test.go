@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // deciding is a gate that is asked about functions, and refuses those of a name.
@@ -121,8 +123,23 @@ func TestOffered(t *testing.T) {
 		{model.DialectResponses, `{"input":"{\"tools\":[{\"type\":\"web_search\"}]}"}`, nil},
 		{model.DialectChat, `{"web_search_options":{}}`, []string{"*provider/web_search"}},
 		{model.DialectChat, `{"web_search_options":null,"enable_search":false}`, nil},
-		{model.DialectChat, `{"search_parameters":{"mode":"auto"},"plugins":[{"id":"web"},{"id":"file-parser"}]}`, []string{"*provider/web_search", "*provider/web", "*provider/file-parser"}},
-		{model.DialectChat, `{"tools":[{"type":"browser_search"}]}`, []string{"*provider/browser_search"}},
+		{model.DialectChat, `{"search_parameters":{"mode":"auto"},"plugins":[{"id":"web"},{"id":"file-parser"}]}`, []string{"*provider/web_search", "*provider/file-parser"}},
+		// Whatever a search of the web is called.
+		{model.DialectChat, `{"plugins":[{"id":"web","max_results":3}]}`, []string{"*provider/web_search"}},
+		{model.DialectResponses, `{"plugins":[{"id":"web","enabled":true}]}`, []string{"*provider/web_search"}},
+		{model.DialectChat, `{"plugins":[{"id":"web","enabled":false},{"id":"file-parser","enabled":false,"enabled":true}]}`, []string{"*provider/file-parser"}},
+		{model.DialectChat, `{"tools":[{"type":"openrouter:web_search"}]}`, []string{"*provider/web_search"}},
+		{model.DialectChat, `{"tools":[{"type":"openrouter:datetime"}]}`, []string{"*provider/datetime"}},
+		{model.DialectChat, `{"tools":[{"type":"browser_search"}]}`, []string{"*provider/web_search"}},
+		{model.DialectChat, `{"tools":[{"type":"builtin_function","function":{"name":"$web_search"}}]}`, []string{"*provider/web_search"}},
+		{model.DialectChat, `{"tools":[{"type":"builtin_function"}]}`, []string{"*provider/builtin_function"}},
+		{model.DialectChat, `{"web_search":{"enable":true}}`, []string{"*provider/web_search"}},
+		{model.DialectChat, `{"web_search":{"enable":false}}`, nil},
+		// A search among tools is the client's where it says so.
+		{model.DialectResponses, `{"tools":[{"type":"tool_search"},{"type":"function","name":"a","defer_loading":true}]}`, []string{"*provider/tool_search", "function/a"}},
+		{model.DialectResponses, `{"tools":[{"type":"tool_search","execution":"server"}]}`, []string{"*provider/tool_search"}},
+		{model.DialectResponses, `{"tools":[{"type":"tool_search","execution":"client","parameters":{"type":"object"}}]}`, []string{"function/tool_search"}},
+		{model.DialectResponses, `{"tools":[{"type":"tool_search","execution":"client","execution":"server"}]}`, []string{"function/tool_search", "*provider/tool_search"}},
 	} {
 		o, err := param.Skim([]byte(c.body))
 		if err != nil {
@@ -130,7 +147,11 @@ func TestOffered(t *testing.T) {
 		}
 		var got []string
 		_, late := heard(c.door, []byte(c.body))
-		for _, o := range offered(c.door, request{Object: o, raw: []byte(c.body)}, late) {
+		offers, err := offered(c.door, request{Object: o, raw: []byte(c.body)}, late)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range offers {
 			text := o.Resource
 			if o.Provider {
 				text = "*" + text
@@ -144,6 +165,100 @@ func TestOffered(t *testing.T) {
 		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s %s offers %q, want %q", c.door, c.body, got, c.want)
+		}
+	}
+}
+
+// TestWhatIsOfferedHasLimits: in number, in length, in how deep lists stand in each other, and in how many places a tool server is; each says which field and
+// which limit, before anybody is asked. Up to there all passes.
+func TestWhatIsOfferedHasLimits(t *testing.T) {
+	many := func(n int, one string) string {
+		var all []string
+		for i := range n {
+			all = append(all, strings.ReplaceAll(one, "#", fmt.Sprint(i)))
+		}
+		return strings.Join(all, ",")
+	}
+	nested := func(n int) string {
+		return strings.Repeat(`{"type":"namespace","name":"n","tools":[`, n) + `{"type":"function","name":"a","description":"` + strings.Repeat("x", 4<<20) + `"}` + strings.Repeat(`]}`, n)
+	}
+	function, provider, server := `{"type":"function","name":"f#"}`, `{"type":"t#"}`, `{"type":"mcp","server_label":"s","server_url":"https://s#.example"}`
+	long := func(n int) string { return strings.Repeat("x", n) }
+	for _, c := range []struct {
+		fits, over, says string
+	}{
+		{many(1024, function), many(1025, function), "at most 1024 functions"},
+		{many(1024, provider), many(1025, provider), "at most 1024 tools that the model's provider runs"},
+		{`{"type":"function","name":"` + long(500) + `"}`, `{"type":"function","name":"` + long(512) + `"}`, "at most 512 bytes"},
+		{`{"type":"mcp","server_label":"s","allowed_tools":["` + long(500) + `"]}`, `{"type":"mcp","server_label":"s","allowed_tools":["` + long(512) + `"]}`, "at most 512 bytes"},
+		{many(16, server), many(17, server), `the tool server "s" may be at most at 16 places`},
+		{nested(3), nested(4), "at most 4 deep"},
+		{nested(3), nested(3000), "at most 4 deep"},
+	} {
+		for list, over := range map[string]bool{c.fits: false, c.over: true} {
+			for _, body := range []string{`{"tools":[` + list + `]}`, `{"input":[{"type":"tool_search_output","tools":[` + list + `]}]}`} {
+				o, err := param.Skim([]byte(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, late := heard(model.DialectResponses, []byte(body))
+				began := time.Now()
+				_, err = offered(model.DialectResponses, request{Object: o, raw: []byte(body)}, late)
+				if over != (stead.KindOf(err) == stead.KindInvalid) || over && (!strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "tools: ")) || !over && err != nil {
+					t.Errorf("%.80s…: %v, want %q: %v", body, err, c.says, over)
+				}
+				if took := time.Since(began); took > 5*time.Second {
+					t.Errorf("%.80s…: it took %v", body, took)
+				}
+			}
+		}
+	}
+	asked := false
+	m := &scripted{Model: talkative{}}
+	d, _ := gateway(t, m, func(c *Config) { c.Gate = asking{gate{}, &asked} })
+	res, got := d.call("POST", "/v1/chat/completions", chatHi+`,"tools":[`+many(1025, `{"type":"function","function":{"name":"f#"}}`)+`]}`)
+	if res.StatusCode != 400 || !strings.Contains(got, `"param":"tools"`) || asked || len(m.asked) > 0 {
+		t.Errorf("%d %s, asked: %v, passed on: %d", res.StatusCode, got, asked, len(m.asked))
+	}
+}
+
+// asking notes that it was asked.
+type asking struct {
+	gate
+	was *bool
+}
+
+func (a asking) ModelCall(context.Context, stead.Principal, string, stead.Labels, []policy.Offer) error {
+	*a.was = true
+	return nil
+}
+
+// sparing is a gate for which no policy is about any tool.
+type sparing struct {
+	gate
+	asked map[string]int
+	any   bool
+}
+
+func (g sparing) Unasked(_ context.Context, _ stead.Principal, _ string, _ stead.Labels, function string) bool {
+	g.asked[function]++
+	return g.any || function != ""
+}
+
+// TestFunctionsAreLookedAtWherePoliciesAreAboutTools: one question is enough where none is; else each function is one.
+func TestFunctionsAreLookedAtWherePoliciesAreAboutTools(t *testing.T) {
+	for tools, want := range map[string][2]string{
+		`{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b"}}`: {"map[:1]", "map[:1 function/a:1 function/b:1]"},
+		`{"type":"function","function":{"name":"a"}}`:                                             {"map[function/a:1]", "map[function/a:1]"},
+		`{"type":"image_generation"}`:                                                             {"map[]", "map[]"},
+	} {
+		for i, any := range []bool{true, false} {
+			g := sparing{asked: map[string]int{}, any: any}
+			d, _ := gateway(t, &scripted{Model: talkative{}}, func(c *Config) { c.Gate = g })
+			d.call("POST", "/v1/chat/completions", chatHi+`,"tools":[`+tools+`]}`)
+			if got := fmt.Sprint(g.asked); got != want[i] {
+				t.Errorf("%s: asked %s, want %s", tools, got, want[i])
+			}
 		}
 	}
 }

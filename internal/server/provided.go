@@ -29,43 +29,64 @@ import (
 // maxNamedTools is how many tools of a server are decided one by one; of more, all of the server's are.
 const maxNamedTools = 64
 
-// maxProvided is how many of them a request may offer: each is decided, and recorded.
-const maxProvided = 1024
-
-// maxPlaces is how many servers an entry may be about, by saying twice what it is called or where it is.
+// maxPlaces is how many servers an entry may be about, by saying twice what it is called or where it is; and at how many places a request may say that a
+// server of one label is.
 const maxPlaces = 16
 
 // maxBrought is how many sources of what such tools bring are told apart.
 const maxBrought = 8
 
-// toolSearch is the name of what a provider finds on the web, whatever a request calls it.
-const toolSearch = "web_search"
+// toolSearch is the name of what a provider finds on the web, whatever a request calls it; toolFind is a search among the request's own tools, which may be
+// the client's; toolBuiltIn is the type of tools of Moonshot's, which are functions by their names.
+const (
+	toolSearch  = "web_search"
+	toolFind    = "tool_search"
+	toolBuiltIn = "builtin_function"
+)
+
+// searches are other names of toolSearch: OpenRouter's plugin and tool, Mistral's, xAI's, Google's, Groq's and Moonshot's.
+func searches() []string {
+	return []string{"web", "web_search_premium", "live_search", "google_search", "google_search_retrieval", "googleSearch", "browser_search", "$web_search"}
+}
 
 // ProviderTools are the types of such tools that are known; a provider may have others, some of which are called as those of environments are.
 func ProviderTools() []string {
-	return []string{toolSearch, "code_interpreter", "image_generation", "tool_search"}
+	return []string{toolSearch, "code_interpreter", "image_generation", toolFind}
 }
 
-// switchedOn are the fields of a chat that have the provider run something without a tool.
+// switchedOn are the fields of a request that have the provider run something without a tool.
 func switchedOn() []string {
-	return []string{"web_search_options", "search_parameters", "enable_search", "plugins"}
+	return []string{"web_search_options", "search_parameters", "enable_search", "web_search", "plugins"}
+}
+
+// run adds a tool that the provider runs itself.
+func (o *offers) run(kind string) {
+	o.add(policy.Offer{Resource: policy.ProviderServer + "/" + plainType(kind), Provider: true})
 }
 
 // switched adds what one of these fields turns on.
 func (o *offers) switched(field string, value []byte) {
-	search := policy.Offer{Resource: policy.ProviderServer + "/" + toolSearch, Provider: true}
 	var plugins []json.RawMessage
 	switch {
-	case field == "enable_search" && string(value) == "false":
+	case field == "enable_search" && string(value) == "false", field == "web_search" && off(value, "enable"):
 	case field == "plugins" && json.Unmarshal(value, &plugins) == nil:
 		for _, p := range plugins {
+			if off(p, "enabled") {
+				continue
+			}
 			for _, id := range valuesOf(p, "id") {
-				o.add(policy.Offer{Resource: policy.ProviderServer + "/" + textOf(id), Provider: true})
+				o.run(textOf(id))
 			}
 		}
 	default:
-		o.add(search)
+		o.run(toolSearch)
 	}
+}
+
+// off reports whether something is said, once, not to be done.
+func off(value []byte, member string) bool {
+	said := valuesOf(value, member)
+	return len(said) == 1 && string(said[0]) == "false"
 }
 
 // dated is what versions of a type of tools end in.
@@ -73,12 +94,14 @@ var dated = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(_preview)?(_20\d\d_\d\d_\d\d|_20\d{6})?$`)
 })
 
-// plainType is a type of tools without its version: web_search for web_search_preview_2025_03_11.
+// plainType is a type of tools without its version, and without whose it is: web_search for web_search_preview_2025_03_11, and for openrouter:web_search.
 func plainType(kind string) string {
-	if plain := dated().ReplaceAllString(kind, ""); plain != "" {
-		return plain
+	const whose = "openrouter:"
+	plain := cmp.Or(dated().ReplaceAllString(strings.TrimPrefix(kind, whose), ""), kind)
+	if slices.Contains(searches(), plain) {
+		return toolSearch
 	}
-	return kind
+	return plain
 }
 
 // server adds the tools of a tool server that the provider calls. One about too many, or of which it can't be told where it is, has no name, and so is
@@ -94,6 +117,13 @@ func (o *offers) server(entry []byte) {
 	if len(labels) == 0 || len(labels)*len(where) > maxPlaces || !plain {
 		labels, where = []string{""}, []string{""}
 	}
+	for _, label := range labels {
+		for _, at := range where {
+			if o.placed(label, at) > maxPlaces {
+				o.wrong = cmp.Or(o.wrong, error(stead.Invalid("tools", "tools: the tool server %.80q may be at most at %d places", label, maxPlaces)))
+			}
+		}
+	}
 	tools := namedTools(entry)
 	for _, label := range labels {
 		for _, at := range where {
@@ -102,6 +132,14 @@ func (o *offers) server(entry []byte) {
 			}
 		}
 	}
+}
+
+// placed is at how many places the server of a label is said to be, with one more.
+func (o *offers) placed(label, at string) int {
+	if !slices.Contains(o.at[label], at) && len(o.at[label]) <= maxPlaces {
+		o.at[label] = append(o.at[label], at)
+	}
+	return len(o.at[label])
 }
 
 // placesOf are where a tool server is said to be, as HOST:PORT; "" is not known here. plain: whoever reads it reads the same, which is not so of what is no
@@ -155,7 +193,7 @@ func brought(offers []policy.Offer) stead.Labels {
 	for _, o := range offers {
 		source := cmp.Or(o.Server, policy.ProviderServer)
 		switch {
-		case !o.Provider || slices.Contains(sources, source):
+		case !o.Provider && o != keptTools() || slices.Contains(sources, source):
 		case len(sources) == maxBrought:
 			sources[maxBrought-1] = session.SourceOther
 		default:
@@ -170,15 +208,7 @@ func brought(offers []policy.Offer) stead.Labels {
 
 // provided asks about each tool that the provider runs.
 func (c *call) provided(ctx context.Context) error {
-	many := 0
-	for _, o := range c.offers {
-		if o.Provider {
-			many++
-		}
-	}
-	if many > maxProvided {
-		return stead.Invalid("tools", "tools: at most %d tools that the model's provider runs may be offered", maxProvided)
-	}
+	var runs []policy.Offer
 	for _, o := range c.offers {
 		if !o.Provider {
 			continue
@@ -186,11 +216,40 @@ func (c *call) provided(ctx context.Context) error {
 		if err := c.named(ctx, o); err != nil {
 			return err
 		}
-		if err := c.s.Gate.Provided(ctx, c.by, c.name, c.meter.Caller.Labels, o); err != nil {
-			return aboutTool(o, err)
+		runs = append(runs, o)
+	}
+	if len(runs) == 0 {
+		return nil
+	}
+	which, err := c.s.Gate.Provided(ctx, c.by, c.name, c.meter.Caller.Labels, runs)
+	return aboutTool(which, err)
+}
+
+// unknown refuses what is kept at the provider where calls of tools are decided: which it brings is not known, so that nobody could be asked about them.
+func (c *call) unknown(ctx context.Context) error {
+	if !slices.Contains(c.offers, keptTools()) || c.s.Gate.Unasked(ctx, c.by, c.name, c.meter.Caller.Labels, "") {
+		return nil
+	}
+	e := stead.Errorf(stead.KindForbidden, "prompt: what is kept at the model's provider may bring tools, which nobody here can be asked about, and calls of tools are decided here")
+	e.Param, e.Hint = "prompt", "Send its instructions, input and tools themselves."
+	return e
+}
+
+// asks reports whether calls of a function that it offers must be asked about. Where nothing is said of any tool, they are not looked at one by one.
+func (c *call) asks(ctx context.Context) bool {
+	sure := func(o policy.Offer) bool {
+		return c.s.Gate.Unasked(ctx, c.by, c.name, c.meter.Caller.Labels, o.Resource)
+	}
+	functions := 0
+	for _, o := range c.offers {
+		if !o.Provider {
+			functions++
 		}
 	}
-	return nil
+	if functions == 0 || functions > 1 && sure(policy.Offer{}) {
+		return false
+	}
+	return slices.ContainsFunc(c.offers, func(o policy.Offer) bool { return !o.Provider && !sure(o) })
 }
 
 // named refuses a tool server whose name is none, or that of something else: policies and kill switches go by it.
@@ -206,7 +265,7 @@ func (c *call) named(ctx context.Context, o policy.Offer) error {
 
 // aboutTool says which tool a refusal is about.
 func aboutTool(o policy.Offer, err error) error {
-	if stead.KindOf(err) != stead.KindForbidden {
+	if err == nil || stead.KindOf(err) != stead.KindForbidden {
 		return err
 	}
 	e := stead.Errorf(stead.KindForbidden, "the tool %.80s, which the model's provider runs, may not be offered: %s", o.Resource, err.Error())
