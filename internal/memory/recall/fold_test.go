@@ -38,3 +38,26 @@ func TestAnotherLetterIsNoAccent(t *testing.T) {
 		}
 	}
 }
+
+// TestPartsOfCompounds: a word that no entry has is found within another one, and another one within it.
+func TestPartsOfCompounds(t *testing.T) {
+	for _, c := range []struct {
+		text, query string
+		found       bool
+	}{
+		{"Die Krankenversicherungskarte ist neu.", "Versicherung", true}, {"Die Versicherung ist neu.", "Krankenversicherungskarte", true},
+		{"Der Donaudampfschifffahrtskapitän heißt Jörg.", "Kapitän", true}, {"Verkeersongevallenverzekering", "verzekering", true}, {"lentokonesuihkuturbiinimoottori", "moottori", true},
+		{"Die Krankenversicherungskarte ist neu.", "Karte", false}, {"Die Krankenversicherungskarte ist neu.", "Sicherheit", false}, {"All basketballs are round.", "art", false},
+	} {
+		x := New(itself)
+		put(x, "a", "Ann: "+c.text, "Ann: Something else is in the garden.")
+		if got := ids(x.Search(Query[string]{Text: c.query, Limit: 1})); (len(got) == 1 && got[0] == "a0") != c.found {
+			t.Errorf("%q in %q: found %v, want %v", c.query, c.text, got, c.found)
+		}
+	}
+	x := New(itself)
+	put(x, "a", "Ann: Die Krankenversicherungskarte ist neu.", "Ann: Die Versicherung ist alt.")
+	if got := ids(x.Search(Query[string]{Text: "Versicherung", Limit: 2})); len(got) == 0 || got[0] != "a1" {
+		t.Errorf("found %v, want the word itself first", got)
+	}
+}

@@ -116,6 +116,8 @@ const (
 	recencyHalf = 30 * 24 * 3600 * 1000
 	// minLikeness is the least share of letter pairs that two words have in common to be taken for one.
 	minLikeness = 0.6
+	// minInside is how many different pairs of letters a word within another must have, its edges too, to count as a part of it.
+	minInside = 6
 	// maxLike is the most words that stand for an unknown one.
 	maxLike = 3
 	// minFuzzyLetters is the shortest word that others may stand for.

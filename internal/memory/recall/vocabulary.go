@@ -92,7 +92,8 @@ func (t *term) find(entry int32) (int, bool) {
 }
 
 // like finds the words that look most like one that no entry has, as misspelt names do, with their
-// likeness: the share of common pairs of letters (Dice's coefficient). has says which words are there for whoever asks.
+// likeness: the share of common pairs of letters (Dice's coefficient), or that of a word within another, as
+// compounds have (Versicherung, Krankenversicherungskarte). has says which words are there for whoever asks.
 func (v *vocabulary) like(text string, has func(int32) bool) []wanted {
 	if len(text) < minFuzzyLetters || strings.ContainsAny(text, "0123456789") {
 		return nil // another number is another thing
@@ -110,7 +111,12 @@ func (v *vocabulary) like(text string, has func(int32) bool) []wanted {
 	}
 	var out []wanted
 	for _, t := range met {
-		if likeness := 2 * float64(common[t]) / float64(len(all)+int(v.terms[t].gramSize)); likeness >= minLikeness && has(t) {
+		other := &v.terms[t]
+		likeness := 2 * float64(common[t]) / float64(len(all)+int(other.gramSize))
+		if less := min(len(all), int(other.gramSize)); likeness < minLikeness && less > minInside && int(common[t]) >= less-2 && within(text, other.text) { // its edges are no common pairs
+			likeness = minLikeness
+		}
+		if likeness >= minLikeness && has(t) {
 			out = append(out, wanted{term: t, weight: likeness})
 		}
 	}
@@ -119,6 +125,9 @@ func (v *vocabulary) like(text string, has func(int32) bool) []wanted {
 	})
 	return out[:min(maxLike, len(out))]
 }
+
+// within reports whether one of two words is a part of the other.
+func within(a, b string) bool { return strings.Contains(a, b) || strings.Contains(b, a) }
 
 // pairsOf returns the different pairs of letters of a word; none of a very long one.
 func pairsOf(text string) []pair {
