@@ -37,6 +37,9 @@ func (a *app) eraseCmd() *cobra.Command {
 			if given != 1 || of.Item != "" && of.Session == "" || of.Store != "" && of.Memory == "" && scope == "" || of.Memory != "" && of.Store == "" {
 				return stead.Errorf(stead.KindInvalid, "say either --session (and which --item of it), --user, --memory (and which --store it is of), --scope or --erasure")
 			}
+			if err := idAlone(of.User); err != nil {
+				return err
+			}
 			of.ScopeType, of.ScopeID, _ = strings.Cut(scope, ":")
 			c, err := a.dial()
 			if err != nil {

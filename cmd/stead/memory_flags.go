@@ -70,7 +70,7 @@ func (f *memoryFilter) register(c *cobra.Command) {
 	fs.StringSliceVar(&f.without, "without-label", nil, "none with this label, such as untrusted; any of several")
 	fs.StringArrayVar(&f.metadata, "metadata", nil, "only with this KEY=VALUE in its metadata; all of several")
 	fs.StringVar(&f.session, "session", "", "only of this session")
-	fs.StringVar(&f.writtenBy, "written-by", "", "only what the principal of this id wrote last, or is named the author of")
+	fs.StringVar(&f.writtenBy, "written-by", "", "only what the principal of this id (ada, or user:ada, service:ci) wrote last, or is named the author of")
 	fs.StringVar(&f.since, "since", "", "only what was said or happened since"+momentForms)
 	fs.StringVar(&f.until, "until", "", "only what was said or happened before")
 }
@@ -87,6 +87,9 @@ func (f *memoryFilter) body() (map[string]any, error) {
 		scopes = append(scopes, scope)
 	}
 	if f.user != "" {
+		if err := idAlone(f.user); err != nil {
+			return nil, err
+		}
 		scopes = append(scopes, map[string]string{"type": "user", "id": f.user})
 	}
 	if len(scopes) > 0 {
@@ -120,6 +123,18 @@ func (f *memoryFilter) body() (map[string]any, error) {
 		out[t.wire] = at
 	}
 	return out, nil
+}
+
+// idAlone refuses a user written as principals are shown (user:ada): nobody has that id, so that nothing would be found, or erased, and it
+// would look as if all of it were.
+func idAlone(user string) error {
+	kind, id, ok := strings.Cut(user, ":")
+	if of := stead.PrincipalKind(kind); !ok || of != stead.PrincipalUser && of != stead.PrincipalService {
+		return nil
+	}
+	e := stead.Invalid("user", "--user is the id alone, without its kind: %s, not %s", id, user)
+	e.Hint = "Whose id begins so is named through the API."
+	return e
 }
 
 // query are the filters as a list has them in its URL.
@@ -192,6 +207,9 @@ func (f *memoryFields) body(c *cobra.Command) (map[string]any, error) {
 		return nil, stead.Invalid("user", "say either --user or --scope")
 	}
 	if f.user != "" {
+		if err := idAlone(f.user); err != nil {
+			return nil, err
+		}
 		f.scope = "user:" + f.user
 	}
 	var err error

@@ -28,11 +28,12 @@ type Filter struct {
 	Without    []string // none of these
 	Metadata   map[string]string
 	Session    string
-	NotSession string // of the session, none
-	WrittenBy  string // what a principal of this id wrote last, or is named the author of; not what sessions say
-	From       int64  // said or happened at or after, Unix milliseconds; what does not say when, from when it is valid, or was written
-	Until      int64  // … before
-	Superseded bool   // also what is not valid at the search's time
+	NotSession string              // of the session, none
+	WrittenBy  string              // what a principal of this id wrote last, or is named the author of; not what sessions say
+	WriterKind stead.PrincipalKind // of WrittenBy: user or service; "": either. Whoever is named the author is taken for a user
+	From       int64               // said or happened at or after, Unix milliseconds; what does not say when, from when it is valid, or was written
+	Until      int64               // … before
+	Superseded bool                // also what is not valid at the search's time
 
 	same func(*Content) bool // nil: any
 	then bool                // somebody asks what was known at a time: what does not say since when it holds holds since it was said
@@ -183,12 +184,13 @@ func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Searc
 }
 
 // writtenBy reports whether somebody wrote it last, or is named its author: see Filter.WrittenBy.
-func (c *Content) writtenBy(id string) bool {
+func (c *Content) writtenBy(id string, of stead.PrincipalKind) bool {
 	kind, by, _ := strings.Cut(c.WrittenBy, ":")
 	if c.Source.Session != "" && (c.Kind == KindItem || len(c.Sources) > 0) { // who took it in did not say it
 		return false
 	}
-	return by == id && stead.PrincipalKind(kind) != stead.PrincipalAgent || c.Source.Author == id && c.Source.Session == ""
+	wrote := by == id && stead.PrincipalKind(kind) != stead.PrincipalAgent && (of == "" || string(of) == kind)
+	return wrote || c.Source.Author == id && c.Source.Session == "" && of != stead.PrincipalService
 }
 
 // allows says whether an entry is one of those that are looked for.
@@ -202,7 +204,7 @@ func (f *Filter) allows(c *Content, at int64) bool {
 		len(f.Kinds) > 0 && !slices.Contains(f.Kinds, c.Kind),
 		f.Session != "" && f.Session != c.Source.Session,
 		f.NotSession != "" && f.NotSession == c.Source.Session,
-		f.WrittenBy != "" && !c.writtenBy(f.WrittenBy),
+		f.WrittenBy != "" && !c.writtenBy(f.WrittenBy, f.WriterKind),
 		f.From != 0 && c.when() < f.From,
 		f.Until != 0 && c.when() >= f.Until,
 		f.same != nil && !f.same(c),

@@ -122,17 +122,18 @@ func TestMemoriesAreListedByFiltersAndForgottenOnTrial(t *testing.T) {
 	for query, want := range map[string]string{
 		"": "one two three", "scope=team:a:b": "one three", "scope=team:a:b&limit=1": "one …", "label=x&label=y": "one", "without_label=y": "two three", "kind=episode&kind=passage": "two",
 		"metadata[k]=v": "one", "until=2023-11-15": "one", "from=1700000001": "two three", "as_of=2023-11-01": "two", "as_of=2026-01": "one", "written_by=local&scope=project": "two",
+		"written_by=user:local&scope=project": "two", "written_by=service:local": "",
 	} {
 		list(query, want)
 	}
-	for query, param := range map[string]string{"kind=fakt": "kind[0]", "scope=clan:x": "scope[0].type", "scope=team": "scope[0].id", "from=then": "from", "from=2026-01&until=2025-01": "until", "colour=red": "colour"} {
+	for query, param := range map[string]string{"kind=fakt": "kind[0]", "scope=clan:x": "scope[0].type", "scope=team": "scope[0].id", "from=then": "from", "from=2026-01&until=2025-01": "until", "colour=red": "colour", "written_by=agent:sess_1": "written_by"} {
 		d.says("GET "+store+"/memories?"+query, "", 400, `"param":"`+param+`"`)
 	}
 	for _, path := range []string{store + "/forget", "/v1/memory_stores/forget"} {
 		d.says("POST "+path, `{"filters":{"scopes":[{"type":"team","id":"a:b"}]},"dry_run":true}`, 200, `"forgotten":2,"memory_stores":1,"dry_run":true`)
 	}
 	list("", "one two three")
-	for filters, param := range map[string]string{`{"kinds":["fakt"]}`: "filters.kinds[0]", `{"scopes":[{"type":"clan"}]}`: "filters.scopes[0].type", `{"scopes":[{"type":"team"}]}`: "filters.scopes[0].id"} {
+	for filters, param := range map[string]string{`{"kinds":["fakt"]}`: "filters.kinds[0]", `{"scopes":[{"type":"clan"}]}`: "filters.scopes[0].type", `{"scopes":[{"type":"team"}]}`: "filters.scopes[0].id", `{"written_by":"agent:sess_1"}`: "filters.written_by"} {
 		d.says("POST "+store+"/forget", `{"filters":`+filters+`}`, 400, `"param":"`+param+`"`)
 	}
 	d.says("POST "+store+"/forget", `{"filters":{"scopes":[{"type":"team","id":"a:b"}]}}`, 200, `"forgotten":2,"memory_stores":1,"dry_run":false`)

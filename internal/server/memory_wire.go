@@ -417,7 +417,11 @@ func memoryFilter(o param.Object) (memory.Filter, error) {
 		return f, err
 	}
 	f.Session = sessionNamed(f.Session)
-	if err := setString(o, "written_by", &f.WrittenBy); err != nil {
+	writer := ""
+	if err := setString(o, "written_by", &writer); err != nil {
+		return f, err
+	}
+	if err := setWriter(&f, writer, o.Path("written_by")); err != nil {
 		return f, err
 	}
 	if err := setTime(o, "from", &f.From); err != nil {
@@ -432,6 +436,20 @@ func memoryFilter(o param.Object) (memory.Filter, error) {
 	return f, f.Check(o.Path)
 }
 
+// setWriter narrows a filter to what somebody wrote: by an id, or as an entry's own written_by has it ("user:ada", "service:ci").
+func setWriter(f *memory.Filter, writer, field string) error {
+	f.WrittenBy = writer
+	kind, id, ok := strings.Cut(writer, ":")
+	switch kind := stead.PrincipalKind(kind); {
+	case !ok || id == "":
+	case kind == stead.PrincipalUser, kind == stead.PrincipalService:
+		f.WrittenBy, f.WriterKind = id, kind
+	case kind == stead.PrincipalAgent:
+		return stead.Invalid(field, "%s is a user or a service: what an agent wrote is selected by session_id", field)
+	}
+	return nil
+}
+
 // memoryQuery reads what a list is narrowed to, and as of when what it holds is valid; without that, all is listed.
 func memoryQuery(q url.Values) (f memory.Filter, asOf int64, err error) {
 	for _, name := range q["scope"] {
@@ -441,7 +459,10 @@ func memoryQuery(q url.Values) (f memory.Filter, asOf int64, err error) {
 	for _, k := range q["kind"] {
 		f.Kinds = append(f.Kinds, memory.Kind(k))
 	}
-	f.Labels, f.Without, f.Session, f.WrittenBy = q["label"], q["without_label"], sessionNamed(q.Get("session_id")), q.Get("written_by")
+	f.Labels, f.Without, f.Session = q["label"], q["without_label"], sessionNamed(q.Get("session_id"))
+	if err := setWriter(&f, q.Get("written_by"), "written_by"); err != nil {
+		return f, 0, err
+	}
 	if f.Metadata, err = metadataFilter(q); err != nil {
 		return f, 0, err
 	}
