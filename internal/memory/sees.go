@@ -22,6 +22,7 @@ type For struct {
 	Labels    stead.Labels
 	Scopes    []Scope   // nothing outside of them is there; none: all
 	At        stead.Seq // the session's last event
+	Since     stead.Seq // the last event before what is made of what is shown now, where that stands in front of At; 0: At
 	Pinned    string    // what is written, as whoever may approve that is shown it; "": no more than the store
 }
 

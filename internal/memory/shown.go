@@ -70,7 +70,7 @@ func (by *For) Show(ctx context.Context, in Showings, now int64, refs []Ref) err
 	if by == nil || by.Session.Session == "" || len(refs) == 0 {
 		return nil
 	}
-	return in.ShowMemories(ctx, by.Session.Project, string(by.Session.Session), int64(by.At), now, refs)
+	return in.ShowMemories(ctx, by.Session.Project, string(by.Session.Session), int64(cmp.Or(by.Since, by.At)), now, refs)
 }
 
 // Refs are those of what a search found.

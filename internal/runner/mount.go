@@ -40,6 +40,7 @@ func (c *toolCall) mounted(ctx context.Context, found tool.Tool) (tool.Result, *
 		return result, nil, err
 	}
 	before := c.bring(ctx)
+	c.mounts.Since = 0 // what comes to the files behind the call, its output does not know
 	if err := c.shows(ctx, before); err != nil {
 		return tool.Result{}, nil, &tool.NotSentError{Err: err}
 	}

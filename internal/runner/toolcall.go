@@ -54,7 +54,9 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	run.pure = call.Tool.Effect == tool.Pure
 	run.brought = call.Request != "" && call.Tool.Arguments == nil
 	if computer {
-		run.mounts = a.mountAsk()
+		if run.mounts = a.mountAsk(); run.mounts != nil {
+			run.mounts.Since = call.Seq - 1 // its output is an item that has the place of the reply that asked for it
+		}
 	}
 	if call.Code {
 		run.code = a.askedAs(call.CallID)

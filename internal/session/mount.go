@@ -25,6 +25,7 @@ type MountAsk struct {
 	Scope     string // of new files that name none; see memory.SessionScope
 	Mounts    []Mount
 	At        stead.Seq // the session's last event
+	Since     stead.Seq // the last event before the call to whose output the files are shown; 0: none is
 }
 
 // Mount is a memory store in a directory of the workspace.

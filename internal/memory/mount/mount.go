@@ -112,8 +112,17 @@ func Sync(ctx context.Context, in *memory.Service, by stead.Principal, m Mount, 
 	if err := in.Show(ctx, refs); err != nil {
 		return s.report, err
 	}
+	if s.bare && len(s.entries) == 0 && m.Writable {
+		return s.report, files.Write(ctx, path.Join(m.Dir, keep), []byte(kept))
+	}
 	return s.report, s.show()
 }
+
+// keep is the file by which the directory of a store is there that has no entries yet, so that whoever works there can write the first one.
+const (
+	keep = ".memories"
+	kept = "Files right in this directory whose names end in .md are memories.\n"
+)
 
 // sync is one Sync.
 type sync struct {
@@ -131,6 +140,7 @@ type sync struct {
 	labels  []string        // that entries got which the report's don't have: of files that were taken back now
 	strays  []string        // files that are no memories, which was not said yet
 	left    int             // entries that are no files, since there are too many
+	bare    bool            // there is no file in the directory
 	pin     string          // what is taken back, for whoever may approve it
 	waits   map[string]bool // path of a file that is left as it is, since writing it waits for an approval
 	full    int             // files that make no entries, since the store has no room for them as files
@@ -172,8 +182,12 @@ func (s *sync) collect() error {
 		return 1
 	}
 	slices.SortStableFunc(list, func(a, b File) int { return own(a) - own(b) })
+	s.bare = len(list) == 0
 	for _, f := range list {
 		at := path.Join(s.m.Dir, f.Name)
+		if f.Name == keep {
+			continue
+		}
 		if strings.Contains(f.Name, "/") || !strings.HasSuffix(f.Name, ending) {
 			s.stray(at, f.Name)
 			continue

@@ -99,6 +99,24 @@ func (b *bench) list() []memory.Entry {
 	return all
 }
 
+// TestAnEmptyStoreIsADirectory: whoever works there can write the first memory. One that nobody may write into needs none.
+func TestAnEmptyStoreIsADirectory(t *testing.T) {
+	b := open(t)
+	for range 2 {
+		if r := b.sync(); len(r.Added)+len(r.Changed)+len(r.Conflicts)+len(r.Refused) != 0 || len(b.disk) != 1 || b.disk["memory/.memories"] == "" {
+			t.Fatalf("%+v, files %q", r, b.disk)
+		}
+	}
+	b.disk["memory/first.md"] = "Lunch is at noon."
+	if r := b.sync(); len(r.Added) != 1 || len(r.Refused) != 0 {
+		t.Errorf("%+v", r)
+	}
+	other := open(t)
+	if other.write = false; len(other.sync().Refused) != 0 || len(other.disk) != 0 {
+		t.Errorf("a store that is read-only has files %q", other.disk)
+	}
+}
+
 // TestFilesAndEntries is a day of both: each step ends with nothing to do.
 func TestFilesAndEntries(t *testing.T) {
 	b := open(t)

@@ -45,7 +45,7 @@ func (r *Remember) Mount(ctx context.Context, ask session.MountAsk, files sessio
 	one := r.mounted.of(ask.Key)
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	by := memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, At: ask.At}
+	by := memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, At: ask.At, Since: ask.Since}
 	if !ask.AllScopes {
 		by.Scopes = memory.SessionScopes(memory.UserOf(ask.Principal, ask.Alone), ask.Agent, ask.Teams)
 	}
