@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -444,6 +445,12 @@ func redactedJSON(arguments json.RawMessage) json.RawMessage {
 		return json.RawMessage(`{}`)
 	}
 	return json.RawMessage(`{"redacted":"` + strings.Repeat(" ", len(arguments)-minRedactedJSON) + `"}`)
+}
+
+// RedactedJSON reports whether arguments are what takes the place of others. Short ones can't be told from none.
+func RedactedJSON(arguments json.RawMessage) bool {
+	rest, ok := bytes.CutPrefix(arguments, []byte(`{"redacted":"`))
+	return string(arguments) == `{}` || ok && string(bytes.TrimLeft(rest, " ")) == `"}`
 }
 
 // ShortRedacted is a text without the room that redaction left in it: a model is not to pay for it.

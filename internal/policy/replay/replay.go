@@ -64,6 +64,9 @@ type Change struct {
 // Effects lists what a session's events say was asked. They begin with the session's first.
 func Effects(key stead.SessionKey, events []stead.Event) (Recorded, error) {
 	r := &reader{view: session.NewView(key), events: events}
+	if err := r.lookForRedactions(); err != nil {
+		return Recorded{}, err
+	}
 	for i, e := range events {
 		r.at = i
 		if err := r.view.On(e.Thread, func() error { return r.read(e) }); err != nil {
@@ -82,6 +85,8 @@ type reader struct {
 	events []stead.Event
 	at     int // of the event
 	out    Recorded
+	anew   map[stead.Seq]bool // events that redactions have written anew; nil: none
+	blank  map[string]bool    // call id → its arguments were redacted
 }
 
 // ask adds an effect of the event.

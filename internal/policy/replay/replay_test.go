@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -141,6 +142,26 @@ func TestWhatWasApprovedPasses(t *testing.T) {
 	i := slices.IndexFunc(changed, func(c replay.Change) bool { return c.Seq == 9 })
 	if err != nil || i < 0 || changed[i].Now != policy.Allowed || !strings.Contains(changed[i].Reason, "what was approved then is enough") {
 		t.Errorf("%+v, %v", changed, err)
+	}
+}
+
+// TestRedactedCalls: a call whose arguments were redacted is named as not asked about, and others of its reply are asked about.
+func TestRedactedCalls(t *testing.T) {
+	for name, instead := range map[string]string{"long": `{"redacted":"      "}`, "short": `{}`} {
+		key, events := journal(t)
+		events[4].Data = bytes.Replace(events[4].Data, []byte(`{"amount":5}`), []byte(instead), 1)
+		gone, err := session.NewEvent(2000, session.KindItemRedacted, session.ItemRedacted{Prefix: "mcp", Seq: 4, Events: []session.RedactedEvent{{Seq: 5}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone.Seq = stead.Seq(len(events) + 1)
+		said, lines := effects(t, key, append(events, gone))
+		if got := fmt.Sprint(lines); strings.Contains(got, "shop/refund") || !strings.Contains(got, "tool.call shop/wipe deny") {
+			t.Errorf("%s: asked: %s", name, got)
+		}
+		if len(said.Gaps) != 1 || said.Gaps[0].Effect != policy.ToolCall {
+			t.Errorf("%s: not asked: %+v", name, said.Gaps)
+		}
 	}
 }
 

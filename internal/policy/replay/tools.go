@@ -42,6 +42,7 @@ func (r *reader) tools(e stead.Event) (bool, error) {
 		return true, err
 	case session.KindModelReplied:
 		p, err := session.Decode[session.ModelReplied](e)
+		r.redactions(p.Items...)
 		if t := r.view.Turn; t == nil || t.Model == nil || t.Model.Seq != p.Call {
 			return true, err
 		}
@@ -51,6 +52,7 @@ func (r *reader) tools(e stead.Event) (bool, error) {
 		return true, err
 	case session.KindToolRequested:
 		p, err := session.Decode[session.ToolRequested](e)
+		r.redactions(p.Asks())
 		r.function(p.Asks(), 0)
 		return true, err
 	case session.KindSubagentCreated:
@@ -72,8 +74,17 @@ func (r *reader) tool(c *session.Call, then policy.Outcome, decided *policy.Deci
 	if c != nil {
 		req := r.view.ToolRequest(c)
 		req.Before = decided
-		r.ask(req, then, given(r.view, c))
+		r.askCall(c.CallID, req, then, given(r.view, c))
 	}
+}
+
+// askCall asks about a call as far as its arguments are known.
+func (r *reader) askCall(id string, req policy.Request, then policy.Outcome, given approvals) {
+	if r.blank[id] && session.RedactedJSON(req.Arguments) {
+		r.gap(req.Effect, noArguments)
+		return
+	}
+	r.ask(req, then, given)
 }
 
 // given are the approvals that a call has.
@@ -87,7 +98,7 @@ func (r *reader) sent(parent *session.View, callID string) {
 		return
 	}
 	if c := parent.CallByID(callID); c != nil && c.Tool.Subagent != nil && c.Tool.Subagent.Action == session.SendSubagent {
-		r.ask(parent.ToolRequest(c), policy.Allowed, given(parent, c))
+		r.askCall(c.CallID, parent.ToolRequest(c), policy.Allowed, given(parent, c))
 	}
 }
 
@@ -108,7 +119,7 @@ func (r *reader) function(it session.ReplyItem, cost int64) {
 	if it.Tool != nil {
 		req.Before = it.Tool.Decision
 	}
-	r.ask(req, then, approvals{})
+	r.askCall(it.CallID, req, then, approvals{})
 }
 
 // within asks about what a call of one of the runtime's own tools does on its way, as far as its arguments say it. What was held has a
