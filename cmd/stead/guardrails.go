@@ -14,6 +14,7 @@ import (
 	"github.com/stead-dev/stead/internal/guardrail/judge"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/killswitch"
+	"github.com/stead-dev/stead/internal/model/catalog"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/tool/schema"
@@ -42,6 +43,16 @@ func guardrailSet(cfg *config.Config) (*guardrail.Set, error) {
 		rules = append(rules, r)
 	}
 	return guardrail.Compile(rules, guardrailSchema)
+}
+
+// checkJudges refuses guardrails whose judge's model there is not: they would block whatever they look at.
+func checkJudges(cfg *config.Config, models *catalog.Catalog) error {
+	for _, g := range cfg.Guardrails {
+		if j := g.Check.Judge; j != nil && !models.Leads(j.Model) {
+			return stead.Invalid("guardrails.check.judge.model", "guardrail %q: judge.model is %q, which is no model here: name an entry of models, or PROVIDER/MODEL", g.Name, j.Model)
+		}
+	}
+	return nil
 }
 
 // guardrailSchema compiles a schema with the library that tools' schemas are checked by.

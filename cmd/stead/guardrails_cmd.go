@@ -32,8 +32,19 @@ func (a *app) guardrailsValidate() *cobra.Command {
 	return &cobra.Command{
 		Use: "validate FILE", Short: "Check the guardrails of a configuration", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			set, err := a.readGuardrails(args[0])
+			cfg, err := config.Load(config.Flags{File: args[0]}, a.env)
 			if err != nil {
+				return err
+			}
+			set, err := guardrailSet(cfg)
+			if err != nil {
+				return err
+			}
+			known, err := models(cfg, newPools(cfg, nil), nil, nil)
+			if err != nil {
+				return err
+			}
+			if err := checkJudges(cfg, known); err != nil {
 				return err
 			}
 			return a.object(map[string]any{"guardrails": set.Names(), "version": set.Version()}, func(w io.Writer) {

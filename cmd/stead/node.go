@@ -228,6 +228,9 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkJudges(cfg, n.models.now.Load()); err != nil {
+		return err
+	}
 	switches := killswitch.New(store, time.Now).By(n.reach())
 	n.switches = switches
 	if err := checkSites(cfg.Sources); err != nil {

@@ -36,6 +36,9 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err != nil {
 		return err
 	}
+	if err := checkJudges(cfg, next); err != nil {
+		return err
+	}
 	allow, deny, err := certificateRules(cfg.ClientCertificates)
 	if err != nil {
 		return err

@@ -174,6 +174,9 @@ func (a *app) report(err error) {
 
 // notFoundHint is the command that lists what there is.
 func notFoundHint(message string) string {
+	if strings.HasPrefix(message, "no session token ") {
+		return "See them with `stead tokens list SESSION`."
+	}
 	for _, noun := range []string{"session", "agent", "environment"} {
 		if strings.HasPrefix(message, "no "+noun+" ") {
 			return "See them with `stead " + noun + "s list`."

@@ -207,7 +207,7 @@ func TestArgumentsAreEdited(t *testing.T) {
 		told   string
 	}{
 		"allowed":   {`{"n": 5}`, 1, `changed its arguments: it is about the call with {"n":5}`},
-		"forbidden": {`{"n":"forbidden"}`, 0, "policy p forbids it Whoever approved"},
+		"forbidden": {`{"n":"forbidden"}`, 0, "policy p forbids it (Whoever approved"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := script(calls("launch", `{"n":1}`), reply("done"))

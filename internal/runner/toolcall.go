@@ -93,10 +93,10 @@ func (a *actor) permitCall(p *plan, call *session.Call) (decision policy.Decisio
 	if err != nil {
 		told := clientMessage(err)
 		if edited := call.ToldEdited(); edited != "" && !call.Function() { // of which the core tells it
-			told += " " + edited + "."
+			told += " (" + edited + ".)"
 		}
 		if call.Attempts > 0 {
-			told += " An attempt that was made before may have taken effect."
+			told += " (An attempt that was made before may have taken effect.)"
 		}
 		return decision, true, a.record(p, session.KindToolReturned, session.ToolReturned{CallID: call.CallID, Error: told, Decision: decision.Recorded()})
 	}

@@ -43,6 +43,14 @@ func (c *Catalog) Knows(project stead.ProjectID, name string) bool {
 	return false
 }
 
+// Leads reports whether calls by a name go to a model at all, whoever makes them.
+func (c *Catalog) Leads(name string) bool {
+	if _, ok := c.find(name); ok {
+		return true
+	}
+	return c.fallback != "" && name != "" && !strings.Contains(name, "/")
+}
+
 // Names are those of the models that a project is shown, as callers and as providers know them.
 func (c *Catalog) Names(project stead.ProjectID) (all []string) {
 	for _, e := range c.entries {
