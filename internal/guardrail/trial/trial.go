@@ -26,6 +26,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -73,7 +75,7 @@ func Parse(data []byte) (File, error) {
 	if len(data) > MaxFileBytes {
 		return f, stead.Errorf(stead.KindTooLarge, "the cases are larger than the limit of %d bytes", MaxFileBytes)
 	}
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&f); err != nil {
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&f); err != nil && !errors.Is(err, io.EOF) { // an empty file has no cases
 		return f, stead.Invalid("cases", "%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	if len(f.Cases) == 0 || len(f.Cases) > MaxCases {
@@ -96,12 +98,22 @@ func (c Case) wrong() string {
 		return fmt.Sprintf("expect is pass, redact, block or ask, not %q", c.Expect)
 	case (c.Arguments != nil) != (c.On == guardrail.ToolCall):
 		return "arguments are of tool_call, which has no text"
+	case c.On != guardrail.ToolCall && c.Text == "": // nothing is looked for in no text
+		return "text is missing"
+	case (c.On == guardrail.ToolCall || c.On == guardrail.ToolResult) && c.Tool == "":
+		return "tool is missing: SERVER/TOOL, or a function's name"
 	}
 	return ""
 }
 
-// Run holds a set of guardrails against the case; the error says what is otherwise.
+// Run holds a set of guardrails against the case; the error says what is otherwise. A judge of which
+// the case says nothing does not answer, and one that there is not is a mistake.
 func (c Case) Run(ctx context.Context, set *guardrail.Set) error {
+	for _, name := range slices.Sorted(maps.Keys(c.Judged)) {
+		if !slices.Contains(set.Names(), name) {
+			return fmt.Errorf("judged names %q, which is no guardrail", name)
+		}
+	}
 	got, v, err := c.check(ctx, set)
 	if err != nil {
 		return err
