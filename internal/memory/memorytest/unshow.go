@@ -150,7 +150,10 @@ func severalAreTakenOut(f *serviceFixture) {
 		wait := full
 		mu.Unlock()
 		if wait != nil {
-			<-wait
+			select {
+			case <-wait:
+			case <-time.After(10 * time.Second): // they don't come together
+			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
