@@ -115,7 +115,7 @@ func (a *app) sourcesAccess() *cobra.Command {
 	var otherwise string
 	c := &cobra.Command{
 		Use: "access STORE SOURCE [FILE]", Short: "Give a source other rules of access, a JSON list in FILE", Args: cobra.RangeArgs(2, 3),
-		Long:    "They hold once the synchronisation that this begins has ended. Nothing is read again that did not change.",
+		Long:    "They hold when this is answered, for all documents that are known. Nothing is read again that did not change.",
 		Example: "  stead sources access vs_… src_… rules.json --default deny",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]any{}
