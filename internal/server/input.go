@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
@@ -366,8 +367,21 @@ func imageURL(path, s string) error {
 }
 
 func asString(raw json.RawMessage) (string, bool) {
+	if n := len(raw) - 1; n > 0 && raw[0] == '"' && raw[n] == '"' && plainText(raw[1:n]) {
+		return string(raw[1:n]), true // as most are
+	}
 	var s string
 	return s, json.Unmarshal(raw, &s) == nil
+}
+
+// plainText reports whether a JSON text is written as what it says: in ASCII without escapes.
+func plainText(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c >= utf8.RuneSelf || c == '\\' || c == '"' {
+			return false
+		}
+	}
+	return true
 }
 
 func tooLong(path string, limit int) error {

@@ -118,21 +118,33 @@ func isListing(item []byte) bool {
 
 // tool adds what one entry offers: by its names, or by its type where that says who runs it or it has no name.
 func (o *offers) tool(entry []byte) {
-	var names []string
-	named := func(b []byte) {
-		for _, v := range valuesOf(b, "name") {
-			if name := textOf(v); name != "" {
-				names = append(names, name)
+	var names, kinds []string
+	var lists [][]byte // of a namespace
+	add := func(to []string, text string) []string {
+		if !slices.Contains(to, text) {
+			to = append(to, text)
+		}
+		return to
+	}
+	named := func(v []byte) {
+		if name := textOf(v); name != "" {
+			names = add(names, name)
+		}
+	}
+	param.Members(entry, func(key string, from, to int) {
+		switch v := entry[from:to]; {
+		case key == "name":
+			named(v)
+		case key == "type":
+			kinds = add(kinds, textOf(v))
+		case key == "tools":
+			lists = append(lists, v)
+		case key == "custom" || key == o.within && key != "":
+			for _, name := range valuesOf(v, "name") {
+				named(name)
 			}
 		}
-	}
-	named(entry)
-	for _, within := range []string{o.within, "custom"} {
-		for _, v := range valuesOf(entry, within) {
-			named(v)
-		}
-	}
-	kinds := textsOf(entry, "type")
+	})
 	clients := len(kinds) == 0
 	for _, kind := range kinds {
 		clients = o.kind(kind, entry, names) || clients
@@ -142,8 +154,8 @@ func (o *offers) tool(entry []byte) {
 			o.function(name)
 		}
 	}
-	for _, v := range valuesOf(entry, "tools") { // of a namespace
-		o.list(v)
+	for _, list := range lists {
+		o.list(list)
 	}
 }
 

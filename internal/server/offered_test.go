@@ -107,6 +107,7 @@ func TestOffered(t *testing.T) {
 		{model.DialectResponses, `{"prompt":{"id":"p"},"tools":null}`, []string{""}},
 		{model.DialectResponses, `{"prompt":null,"tools":"x"}`, nil},
 		{model.DialectEmbeddings, `{"tools":[{"name":"a"}]}`, nil},
+		{model.DialectResponses, `{"tools":[{"type":5,"type":"web_search","name":"a"}]}`, []string{"*provider/web_search", "function/a"}},
 		// What the provider runs.
 		{model.DialectResponses, `{"tools":[{"type":"web_search"},{"type":"web_search_preview_2025_03_11"},{"type":"code_interpreter","name":"x"},{"type":"image_generation"}]}`, []string{"*provider/web_search", "*provider/code_interpreter", "*provider/image_generation"}},
 		{model.DialectResponses, `{"tools":[{"type":"function","\u0074ype":"web_search","name":"a"}]}`, []string{"*provider/web_search", "function/a"}},

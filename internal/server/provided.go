@@ -97,7 +97,11 @@ var dated = sync.OnceValue(func() *regexp.Regexp {
 // plainType is a type of tools without its version, and without whose it is: web_search for web_search_preview_2025_03_11, and for openrouter:web_search.
 func plainType(kind string) string {
 	const whose = "openrouter:"
-	plain := cmp.Or(dated().ReplaceAllString(strings.TrimPrefix(kind, whose), ""), kind)
+	plain := strings.TrimPrefix(kind, whose)
+	if strings.Contains(plain, "_preview") || strings.Contains(plain, "_20") {
+		plain = dated().ReplaceAllString(plain, "")
+	}
+	plain = cmp.Or(plain, kind)
 	if slices.Contains(searches(), plain) {
 		return toolSearch
 	}

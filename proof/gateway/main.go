@@ -46,6 +46,7 @@ func main() {
 	window := flag.Duration("window", 3*time.Second, "of one measurement")
 	streams := flag.Int("streams", 1000, "open streams whose memory is measured")
 	programs := flag.String("compare", "", "builds of stead, with commas between: of each only the CPU is measured, side by side")
+	offers := flag.Bool("offers", false, "of a comparison: by what requests offer, and by which policies are asked about it")
 	turns := flag.Int("rounds", 100, "of a comparison")
 	flag.Parse()
 	var err error
@@ -55,6 +56,10 @@ func main() {
 	case "proxy":
 		err = proxy(*to)
 	default:
+		if *programs != "" && *offers {
+			err = compareOffers(os.Stdout, strings.Split(*programs, ","), *window, *turns)
+			break
+		}
 		if *programs != "" {
 			err = compare(os.Stdout, strings.Split(*programs, ","), *window, *turns)
 			break
@@ -186,7 +191,7 @@ func surroundings(stop *[]func()) (dir, base string, bare middle, err error) {
 
 // stead starts a node whose model m is the upstream at base.
 func stead(stop *[]func(), o rig.NodeOptions, base string) (middle, error) {
-	o.Config = fmt.Sprintf("providers: [{name: up, api: chat, base_url: %q}]\nmodels: [{name: m, routes: [{provider: up, model: real}]}]\n", base+"/v1")
+	o.Config += fmt.Sprintf("providers: [{name: up, api: chat, base_url: %q}]\nmodels: [{name: m, routes: [{provider: up, model: real}]}]\n", base+"/v1")
 	node, err := rig.NewNode(o)
 	if err != nil {
 		return middle{}, err
