@@ -263,3 +263,19 @@ func TestFunctionsAreLookedAtWherePoliciesAreAboutTools(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAKeptPromptBrings: nobody here knows which tools it has, so that what comes of it may be a stranger's.
+func TestWhatAKeptPromptBrings(t *testing.T) {
+	body := []byte(`{"prompt":{"id":"pmpt_1"},"tools":[{"type":"function","name":"a"}]}`)
+	o, err := param.Skim(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offers, err := offered(model.DialectResponses, request{Object: o, raw: body}, nil)
+	if got := brought(offers); err != nil || !slices.Equal(got["untrusted"], []string{"provider"}) {
+		t.Errorf("labelled %v, %v", got, err)
+	}
+	if got := brought(offers[1:]); got != nil {
+		t.Errorf("a function brings %v", got)
+	}
+}
