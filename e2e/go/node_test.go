@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second // of the binary, on a busy machine
-	testTimeout  = 60 * time.Second // of one test's calls
+	startTimeout = 60 * time.Second // of the binary, on a busy machine
+	testTimeout  = 2 * time.Minute  // of one test's calls
 )
 
 // binary is built once, by TestMain.

@@ -89,7 +89,7 @@ func TestExpiryDuringACrash(t *testing.T) {
 		t.Run("default "+stated, func(t *testing.T) {
 			n := newNode(t)
 			n.Kill()
-			const short = 1500 * time.Millisecond
+			const short = 3 * time.Second // in which a busy machine gets as far as the question
 			n.cfg.Policy = &holder{policy.Needs{Roles: []stead.Role{"approver"}, ExpiresMS: short.Milliseconds(), Default: stated}}
 			n.start("node-2")
 			id := n.create(`Call launch with {"n":1}`, mcpServer()).ID

@@ -155,7 +155,7 @@ func TestModelsThatGrowAreRefused(t *testing.T) {
 					return
 				}
 				says(t, err, c.want)
-			case <-time.After(5 * time.Second):
+			case <-time.After(20 * time.Second):
 				t.Error("it is not read yet")
 			}
 		})

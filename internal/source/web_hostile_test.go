@@ -281,7 +281,7 @@ func TestASiteIsInTrouble(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	})
-	hasty := web.New(web.Config{Sites: []web.Site{s.local("/")}, Pause: time.Microsecond, PageTime: 200 * time.Millisecond,
+	hasty := web.New(web.Config{Sites: []web.Site{s.local("/")}, Pause: time.Microsecond, PageTime: 2 * time.Second,
 		Guard: func(private []string) (web.Guard, error) { return egress.NewGuard(private, nil) }, Wire: func(g web.Guard) http.RoundTripper { return mcp.Guarded(g) }})
 	if met, texts, err = crawled(t, hasty, spec); err != nil || texts["quick"] == "" || stead.KindOf(met["slow"]) != stead.KindUnavailable || !strings.Contains(fmt.Sprint(met["slow"]), "within") {
 		t.Error(met, err)

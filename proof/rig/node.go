@@ -14,7 +14,7 @@ import (
 )
 
 // stopTimeout is how long a node may take to shut down when it is asked to.
-const stopTimeout = 20 * time.Second
+const stopTimeout = 40 * time.Second
 
 // NodeOptions say how a node is run.
 type NodeOptions struct {

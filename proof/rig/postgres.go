@@ -18,7 +18,7 @@ import (
 )
 
 // pgStartTimeout is how long a server may take to answer, recovery after a kill included.
-const pgStartTimeout = 30 * time.Second
+const pgStartTimeout = 60 * time.Second
 
 // ErrNoPostgres says that this machine has no PostgreSQL server programs.
 var ErrNoPostgres = errors.New("no PostgreSQL server found: install postgresql (its initdb and postgres programs)")

@@ -24,7 +24,7 @@ import (
 )
 
 // StartTimeout is how long a node may take to serve, its database's recovery included.
-const StartTimeout = 30 * time.Second
+const StartTimeout = 60 * time.Second
 
 // pollInterval is the pace of looking again. Nothing is proved by it: a deadline decides.
 const pollInterval = 10 * time.Millisecond

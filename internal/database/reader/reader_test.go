@@ -244,7 +244,7 @@ func TestWhatIsTooMuch(t *testing.T) {
 		short := limits
 		short.Time = 300 * time.Millisecond
 		began := time.Now()
-		if _, err := s.ask(t.Context(), endless, short); stead.KindOf(err) != stead.KindInvalid || !strings.Contains(err.Error(), "within 300ms") || time.Since(began) > 5*time.Second {
+		if _, err := s.ask(t.Context(), endless, short); stead.KindOf(err) != stead.KindInvalid || !strings.Contains(err.Error(), "within 300ms") || time.Since(began) > 15*time.Second {
 			t.Errorf("an endless one: %v after %s", err, time.Since(began))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

@@ -200,14 +200,15 @@ func TestProcesses(t *testing.T) {
 
 func TestCPU(t *testing.T) {
 	g := group(t, host(t, environment.ControlCPU), environment.Limits{CPUMilli: 100})
+	began := time.Now()
 	c := in(t, g, "spin")
 	c.goOn()
 	if err := c.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	// 600 ms of wall time at a tenth of a CPU, one period of grace at either end.
-	if u := g.Usage(); u.CPU <= 0 || u.CPU > 300*time.Millisecond {
-		t.Errorf("spinning for 600 ms used %v of CPU time under a limit of 0.1 CPUs", u.CPU)
+	// A tenth of the time that it took, and a period of grace at either end.
+	if u, took := g.Usage(), time.Since(began); u.CPU <= 0 || u.CPU > took/10+200*time.Millisecond {
+		t.Errorf("spinning for 600 ms used %v of CPU time in %v under a limit of 0.1 CPUs", u.CPU, took)
 	}
 }
 
@@ -243,7 +244,7 @@ func TestSweepTakesWhatDeadServersLeft(t *testing.T) {
 	if left := leftovers(); len(left) > 0 {
 		t.Errorf("%v is left", left)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	for syscall.Kill(pid, 0) == nil { // until whoever adopted it has reaped it
 		if state, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); strings.Contains(string(state), ") Z ") {
 			break

@@ -52,7 +52,7 @@ func layerOf(t *testing.T, dir, script string) []byte {
 	if err := Record(root, &record); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(10 * time.Millisecond) // the kernel's clock has ticks, of 4 ms at most where this runs
+	time.Sleep(25 * time.Millisecond) // the kernel's clock has ticks, of 10 ms at most
 	sh(t, dir, script)
 	if err := Pack(root, &record, &archive); err != nil {
 		t.Fatal(err)

@@ -71,7 +71,8 @@ type model struct {
 
 	mu    sync.Mutex // of what the sweeper reads: lives and their checkpoints
 	lives []*life
-	gone  int // blobs swept
+	since time.Time // when the step that is under way began
+	gone  int       // blobs swept
 
 	steps, resumed, forked, rewound, killed int
 }
@@ -105,6 +106,9 @@ func (m *model) begin(from *life) {
 
 func (m *model) step() {
 	m.steps++
+	m.mu.Lock()
+	m.since = time.Now()
+	m.mu.Unlock()
 	l := m.lives[m.r.IntN(len(m.lives))]
 	if l.dir == nil {
 		m.resume(l)
@@ -248,13 +252,13 @@ func regular(t *testing.T, root string) (files []string) {
 
 // sweepBeside sweeps all sessions all the time, as the package blob says it must be done.
 func (m *model) sweepBeside() (stop func()) {
-	const grace = 5 * time.Second // longer than any checkpoint here takes until it is in its journal
+	const grace = time.Second // beyond the step that is under way: a checkpoint is in its journal when its step has ended, however long that took
 	ctx, cancel := context.WithCancel(m.t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			moment := time.Now().Add(-grace)
 			m.mu.Lock()
+			moment := m.since.Add(-grace)
 			lives := append([]*life(nil), m.lives...)
 			m.mu.Unlock()
 			for _, l := range lives {
