@@ -147,7 +147,7 @@ func address(t *testing.T, out io.Reader) string {
 			t.Fatalf("the first line is %q", line)
 		}
 		return base
-	case <-time.After(3 * time.Minute): // it is built first
+	case <-time.After(10 * time.Minute): // it is built first, beside the other tests
 		t.Fatal("go run ./cmd/stead dev does not serve")
 	}
 	return ""
