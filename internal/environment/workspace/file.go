@@ -238,7 +238,10 @@ func writeNew(dir *os.Root, name, rel string, from io.Reader, executable bool, o
 	if err == nil {
 		err = f.Chmod(mode) // whatever the umask is
 	}
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err == nil && executable {
+		awaitForks(dir, name)
+	}
+	return err
 }
 
 // makeDirs opens a directory below root, making what is missing. The caller closes it.
