@@ -299,6 +299,8 @@ type Forward struct {
 	// Makers: the model has routes at several providers, so that what one encrypts is to say who made it. Again: another
 	// one was asked before.
 	Makers, Again bool
+	// Runs: its provider may run tools in it, as whoever made it has found in Body.
+	Runs bool
 	// TellUsage adds to a streamed chat that the upstream tells its usage, in a last chunk of its own: whoever
 	// asked for the stream did not.
 	TellUsage bool

@@ -197,7 +197,7 @@ func brought(offers []policy.Offer) stead.Labels {
 	for _, o := range offers {
 		source := cmp.Or(o.Server, policy.ProviderServer)
 		switch {
-		case !o.Provider && o != keptTools() || slices.Contains(sources, source):
+		case !theirs(o) || slices.Contains(sources, source):
 		case len(sources) == maxBrought:
 			sources[maxBrought-1] = session.SourceOther
 		default:
@@ -209,6 +209,9 @@ func brought(offers []policy.Offer) stead.Labels {
 	}
 	return stead.Labels{session.LabelUntrusted: sources}
 }
+
+// theirs reports whether the provider runs a tool, or may: a call that offers one is not made again where it has perhaps been made.
+func theirs(o policy.Offer) bool { return o.Provider || o == keptTools() }
 
 // provided asks about each tool that the provider runs.
 func (c *call) provided(ctx context.Context) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead/internal/model"
@@ -50,7 +51,7 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 	ctx, touch, stop := c.watched(r.Context())
 	defer stop()
 	input := c.size()
-	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Loan: c.loan(), Tier: c.asked, InputBytes: input.text + input.media, MostOutput: c.most, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
+	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Loan: c.loan(), Tier: c.asked, InputBytes: input.text + input.media, MostOutput: c.most, Caller: c.meter.Caller, Only: only, Runs: slices.ContainsFunc(c.offers, theirs), TellUsage: c.tells})
 	if err != nil {
 		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
 			if me.Route != nil {

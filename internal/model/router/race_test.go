@@ -171,13 +171,13 @@ func TestHedgesAreForwardedCallsToo(t *testing.T) {
 func TestEffectsAreNotHedged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow, quick := &speaker{name: "slow", after: time.Second}, &speaker{name: "quick"}
-		for _, body := range []string{`{"store":true}`, `{"tools":[{"type":"web_search"}]}`, `{"background":true}`} {
-			answer, err := race(slow, quick).Forward(t.Context(), model.Forward{Dialect: model.DialectChat, Body: json.RawMessage(body)})
+		for body, runs := range map[string]bool{`{"store":true}`: false, `{}`: true, `{"background":true}`: false} {
+			answer, err := race(slow, quick).Forward(t.Context(), model.Forward{Dialect: model.DialectChat, Body: json.RawMessage(body), Runs: runs})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got, err := io.ReadAll(answer.Body); string(got) != "slow says it" || err != nil || quick.calls != 0 {
-				t.Errorf("%s: %q, %v, and %d calls beside it", body, got, err, quick.calls)
+				t.Errorf("%s, %v: %q, %v, and %d calls beside it", body, runs, got, err, quick.calls)
 			}
 			answer.Body.Close()
 		}
