@@ -22,6 +22,7 @@ const (
 	maxFunctions = 1024 // functions: each may have to be decided
 	maxProvided  = 1024 // tools that the provider runs: each is decided, and recorded
 	maxToolName  = 512  // bytes of a tool's name, with its server's, and of a server's host
+	maxNames     = 16   // names that one entry has, or types: each is looked for among the others
 	maxNested    = 4    // lists of tools within tools, one in the other: each is read for each that it is in
 )
 
@@ -121,8 +122,12 @@ func (o *offers) tool(entry []byte) {
 	var names, kinds []string
 	var lists [][]byte // of a namespace
 	add := func(to []string, text string) []string {
-		if !slices.Contains(to, text) {
+		switch {
+		case slices.Contains(to, text):
+		case len(to) < maxNames:
 			to = append(to, text)
+		case o.wrong == nil:
+			o.wrong = stead.Invalid("tools", "tools: one tool may have at most %d names, and as many types", maxNames)
 		}
 		return to
 	}

@@ -193,6 +193,9 @@ func TestWhatIsOfferedHasLimits(t *testing.T) {
 		{`{"type":"function","name":"` + long(500) + `"}`, `{"type":"function","name":"` + long(512) + `"}`, "at most 512 bytes"},
 		{`{"type":"mcp","server_label":"s","allowed_tools":["` + long(500) + `"]}`, `{"type":"mcp","server_label":"s","allowed_tools":["` + long(512) + `"]}`, "at most 512 bytes"},
 		{many(16, server), many(17, server), `the tool server "s" may be at most at 16 places`},
+		{"{" + many(16, `"name":"f#"`) + "}", "{" + many(17, `"name":"f#"`) + "}", "at most 16 names"},
+		{"{" + many(16, `"type":"t#"`) + "}", "{" + many(300_000, `"name":"f#"`) + "}", "at most 16 names"},
+		{"{" + many(16, `"type":"t#"`) + "}", "{" + many(300_000, `"type":"t#"`) + "}", "at most 16 names"},
 		{nested(3), nested(4), "at most 4 deep"},
 		{nested(3), nested(3000), "at most 4 deep"},
 	} {
