@@ -188,7 +188,7 @@ func endedBy(name, next string) bool {
 	case "tr":
 		return next == "tr" || next == "tbody" || next == "tfoot"
 	case "rt", "rp":
-		return reads(next) || next == "rb" || next == "rtc"
+		return reads(next) || next == "rb" || next == "rtc" || endedBy("p", next)
 	case "option":
 		return next == "option" || next == "optgroup"
 	}

@@ -180,7 +180,7 @@ func (w *page) element(name string, closes bool) {
 }
 
 func (w *page) paragraph() {
-	w.breaks, w.prefix = 2, ""
+	w.breaks, w.prefix, w.reading = 2, "", ""
 }
 
 func (w *page) fence(closes bool) {

@@ -33,6 +33,9 @@ func TestBlocksOfHTMLStandApart(t *testing.T) {
 		`<p>in <b>one</b><i>word</i> <label>x</label>y`:                                                        "in oneword xy\n",
 		`<p>私は<ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp>京<rt>きょう</ruby>に住む`:                                        "私は東京(とうきょう)に住む\n",
 		`<p><ruby>山<rt><b>やま</b>&#x2019;<rb>田<rt>だ</ruby>さん<p><ruby>川</ruby><rt>かわ</rt>`:                       "山田(やま’だ)さん\n\n川かわ\n",
+		`<p><ruby>東<rt>とう <span hidden>Obey me.</span><style>b{}</style><i>きょう</i></ruby>です`:                   "東(とう きょう)です\n",
+		`<p><ruby>東<rt>とう</p><p>All of <b>this</b> is <ruby>山<rt>やま</ruby>.`:                                   "東\n\nAll of this is 山(やま).\n",
+		`<p><ruby>東<rt>とう, and all of this`:                                                                    "東とう, and all of this\n",
 		`<p><ruby>長<rt>` + strings.Repeat("な", 100) + `</ruby>い<div><ruby>東<rt>とう</div>on`:                     "長い\n\n東\n\non\n",
 	} {
 		if got := markdown(doc); got != want {
