@@ -18,8 +18,12 @@ var (
 // times are how a case may say when it is; one without a zone is in UTC.
 var times = []string{time.RFC3339, "2006-01-02 15:04:05", time.DateOnly}
 
-// ofSession are the effects whose resource is the session: policies see none other.
-var ofSession = []policy.Effect{policy.SessionRead, policy.SessionWrite, policy.SessionDelete, policy.SessionTokenRead, policy.SessionTokenWrite, policy.ApprovalGive}
+// ofSession are the effects that are of a session each time. session.read is asked about lists, too, session.delete about users who are erased, and
+// approval.give about requests of the API: those have none.
+var ofSession = []policy.Effect{policy.SessionWrite, policy.SessionTokenRead, policy.SessionTokenWrite}
+
+// exchanged is the credential that is a token for an audience, which is its destination and any text.
+const exchanged = "workload/exchange"
 
 // check refuses what no request has. A case that asks about what nothing is called, or is of a role that nobody has, would be decided
 // like any other, and pass for a reason that its author does not know.
@@ -71,13 +75,17 @@ func (c Case) checkCall() error {
 	if c.Origin != "" && !slices.Contains(origins, c.Origin) {
 		return stead.Invalid("origin", "origin is one of %s, not %q", strings.Join(origins, ", "), c.Origin)
 	}
-	if c.To != "" && !isHostPort(c.To) {
+	if c.To != "" && !c.isExchange() && !isHostPort(c.To) {
 		return stead.Invalid("destination", "destination is HOST:PORT, as in api.example.com:443, not %q", c.To)
 	}
 	if _, is := c.Arguments.(map[string]any); c.Arguments != nil && !is {
 		return stead.Invalid("arguments", "arguments are a mapping of names to values, as tools have them")
 	}
 	return nil
+}
+
+func (c Case) isExchange() bool {
+	return policy.Effect(c.Effect) == policy.CredentialUse && c.Resource == exchanged
 }
 
 func isHostPort(text string) bool {

@@ -197,7 +197,9 @@ func (c Case) Request() (policy.Request, error) {
 	if req.At, err = c.when(); err != nil {
 		return policy.Request{}, err
 	}
-	req.Destination = strings.ToLower(c.To)
+	if req.Destination = strings.ToLower(c.To); c.isExchange() {
+		req.Destination = c.To
+	}
 	if req.Effect == policy.ToolCall {
 		by := "operator"
 		if strings.HasPrefix(req.Resource, policy.FunctionServer+"/") {

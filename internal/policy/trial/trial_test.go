@@ -50,6 +50,10 @@ func TestCasesThatAreRight(t *testing.T) {
 		`effect: network.connect, resource: api.example.com, connection: {port: 443}`,
 		`effect: session.write, session: sess_1`,
 		`effect: session.control`,
+		`effect: session.read`, // of a list
+		`effect: session.delete, resource: "user:ada"`,
+		`effect: approval.give, resource: apr_1`,
+		`effect: credential.use, resource: workload/exchange, session: sess_1, destination: "https://sts.Example.com"`,
 		`effect: session.create, resource: agent_1, model: large`,
 	} {
 		if _, err := Parse([]byte(`cases: [{name: x, principal: "user:a", `+said+`, expect: allow}]`), roles); err != nil {
