@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"encoding/json"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -38,4 +40,9 @@ func (r *reader) redactions(items ...session.ReplyItem) {
 			r.blank[it.CallID] = r.anew[r.events[r.at].Seq] && session.RedactedJSON(it.Arguments)
 		}
 	}
+}
+
+// redacted reports whether a call is asked about, or was made, with arguments that are not known any more.
+func (r *reader) redacted(id string, arguments json.RawMessage) bool {
+	return r.blank[id] && session.RedactedJSON(arguments)
 }

@@ -165,6 +165,38 @@ func TestRedactedCalls(t *testing.T) {
 	}
 }
 
+// TestStoresOfRedactedCalls: which of several stores a redacted call was about is not known, so that nobody is asked about others.
+func TestStoresOfRedactedCalls(t *testing.T) {
+	key := stead.SessionKey{Project: "default", Session: "sess_1"}
+	who := stead.Principal{Project: "default", Kind: stead.PrincipalUser, ID: "ada"}
+	search := session.ReplyItem{
+		Item: stead.Item{Type: stead.ItemMCPCall, CallID: "a", Name: "memory_search", Arguments: []byte(`{"memory_store_id":"memstore_1"}`)},
+		Tool: &session.ToolCall{Server: "memory", Name: "memory_search"},
+	}
+	events := written(t,
+		session.KindSessionCreated, session.Created{Agent: session.AgentPin{ID: "agent_1", Spec: agent.Spec{Tools: []agent.Tool{
+			{Type: agent.ToolMemory, ServerLabel: "memory", MemoryStores: []agent.MemoryStore{{ID: "memstore_1"}, {ID: "memstore_2"}}},
+		}}}, Principal: who},
+		session.KindInputMessage, session.Message{By: who},
+		session.KindTurnStarted, session.TurnStarted{},
+		session.KindModelCalled, session.ModelCalled{Model: "m", Attempt: 1},
+		session.KindModelReplied, session.ModelReplied{Call: 4, Items: []session.ReplyItem{search}},
+		session.KindToolCalled, session.ToolCalled{CallID: "a", Attempt: 1, Decision: policy.Decision{Allow: true}},
+		session.KindItemRedacted, session.ItemRedacted{Prefix: "mcp", Seq: 4, Events: []session.RedactedEvent{{Seq: 5}}},
+	)
+	replied := events[4].Data
+	for arguments, asked := range map[string]bool{`{"memory_store_id":"memstore_1"}`: true, `{"redacted":"        "}`: false} {
+		events[4].Data = bytes.Replace(replied, search.Arguments, []byte(arguments), 1)
+		said, lines := effects(t, key, events)
+		if got := fmt.Sprint(lines); strings.Contains(got, "memstore_2") || strings.Contains(got, "memory.read memstore_1") != asked {
+			t.Errorf("%s: asked: %s", arguments, got)
+		}
+		if named := slices.ContainsFunc(said.Gaps, func(g replay.Gap) bool { return g.Effect == policy.MemoryRead }); named == asked {
+			t.Errorf("%s: not asked: %+v", arguments, said.Gaps)
+		}
+	}
+}
+
 // TestFilesThatWaited: what ended the environment, so that its files wait, was asked about as storing them; what was approved passes.
 func TestFilesThatWaited(t *testing.T) {
 	key := stead.SessionKey{Project: "default", Session: "sess_0123456789abcdef0123456789abcdef"}

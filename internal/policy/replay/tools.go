@@ -80,7 +80,7 @@ func (r *reader) tool(c *session.Call, then policy.Outcome, decided *policy.Deci
 
 // askCall asks about a call as far as its arguments are known.
 func (r *reader) askCall(id string, req policy.Request, then policy.Outcome, given approvals) {
-	if r.blank[id] && session.RedactedJSON(req.Arguments) {
+	if r.redacted(id, req.Arguments) {
 		r.gap(req.Effect, noArguments)
 		return
 	}
@@ -176,6 +176,10 @@ func (r *reader) stores(t agent.Tool, c *session.Call) (effect policy.Effect, of
 	if c.Tool.Name != "memory_search" {
 		effect = policy.MemoryWrite
 		r.gap(policy.MemoryEntryWrite, noEntries)
+	}
+	if r.redacted(c.CallID, c.Args()) && len(t.MemoryStores) > 1 {
+		r.gap(effect, noArguments)
+		return "", nil
 	}
 	var args struct {
 		Store string `json:"memory_store_id"`
