@@ -117,7 +117,7 @@ const (
 	// minLikeness is the least share of letter pairs that two words have in common to be taken for one.
 	minLikeness = 0.6
 	// minInside is how many different pairs of letters a word within another must have, its edges too, to count as a part of it.
-	minInside = 6
+	minInside = 7
 	// maxLike is the most words that stand for an unknown one.
 	maxLike = 3
 	// minFuzzyLetters is the shortest word that others may stand for.

@@ -113,7 +113,7 @@ func (v *vocabulary) like(text string, has func(int32) bool) []wanted {
 	for _, t := range met {
 		other := &v.terms[t]
 		likeness := 2 * float64(common[t]) / float64(len(all)+int(other.gramSize))
-		if less := min(len(all), int(other.gramSize)); likeness < minLikeness && less > minInside && int(common[t]) >= less-2 && within(text, other.text) { // its edges are no common pairs
+		if less := min(len(all), int(other.gramSize)); likeness < minLikeness && less >= minInside && int(common[t]) >= less-2 && within(text, other.text) { // its edges are no common pairs
 			likeness = minLikeness
 		}
 		if likeness >= minLikeness && has(t) {
