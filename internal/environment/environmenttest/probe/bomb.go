@@ -76,8 +76,7 @@ func manyBytes(args []string) (string, error) {
 	return args[0] + " MiB of memory", nil
 }
 
-// fillDisk writes until it may not, a MiB at a time.
-// fillDisk writes MiB, and stays for seconds: a machine may write faster than a driver looks.
+// fillDisk writes until it may not, a MiB at a time, and then stays for as many seconds as it is told: a machine may write faster than a driver looks.
 func fillDisk(args []string) (string, error) {
 	f, err := os.Create("filled")
 	if err != nil {
