@@ -14,9 +14,11 @@ type Registry struct {
 	starting map[*context.CancelFunc]bool // calls of Open that are under way: what breaks each off
 	starts   sync.WaitGroup               // the same
 	closed   bool
+	left     bool // Close waits no longer for what is starting
 }
 
-// Open starts an environment, and knows it until it is done. Close ends start's context, and waits for it.
+// Open starts an environment, and knows it until it is done. Close ends start's context, and waits for it for as long as its own lasts; what
+// is started behind that is closed here.
 // After Close it is KindUnavailable; driver is the driver's name.
 func (r *Registry) Open(ctx context.Context, driver string, start func(context.Context) (Environment, error)) (Environment, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -25,7 +27,11 @@ func (r *Registry) Open(ctx context.Context, driver string, start func(context.C
 		return nil, stead.Errorf(stead.KindUnavailable, "the %s driver is closed", driver)
 	}
 	e, err := start(ctx)
-	if closed := r.end(&cancel, e); closed && err != nil {
+	closed, left := r.end(&cancel, e)
+	if left && e != nil {
+		err = e.Close(context.WithoutCancel(ctx))
+	}
+	if left || closed && err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "the %s driver is closed", driver)
 	}
 	if err != nil {
@@ -54,19 +60,20 @@ func (r *Registry) begin(cancel *context.CancelFunc) bool {
 	return true
 }
 
-// end takes what was started, nil if nothing was: if Close is under way meanwhile, it closes it.
-func (r *Registry) end(cancel *context.CancelFunc, e Environment) (closed bool) {
+// end takes what was started, nil if nothing was: if Close is under way meanwhile, it closes it; left: it does not.
+func (r *Registry) end(cancel *context.CancelFunc, e Environment) (closed, left bool) {
 	defer r.starts.Done()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.starting, cancel)
-	if e != nil {
+	if e != nil && !r.left {
 		r.open[e] = true
 	}
-	return r.closed
+	return r.closed, r.left
 }
 
-// Close closes all of them at once, those too that are just starting, and returns the first error.
+// Close closes all of them at once, those too that are just starting, and returns the first error: the end of ctx, where one of these did not
+// stop by then.
 func (r *Registry) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
@@ -74,8 +81,9 @@ func (r *Registry) Close(ctx context.Context) error {
 		(*cancel)()
 	}
 	r.mu.Unlock()
-	r.starts.Wait() // soon: their contexts are over
+	first := r.started(ctx)
 	r.mu.Lock()
+	r.left = true
 	var open []Environment
 	for e := range r.open {
 		open = append(open, e)
@@ -85,11 +93,25 @@ func (r *Registry) Close(ctx context.Context) error {
 	for _, e := range open {
 		go func() { errs <- e.Close(ctx) }()
 	}
-	var first error
 	for range open {
 		if err := <-errs; err != nil && first == nil {
 			first = err
 		}
 	}
 	return first
+}
+
+// started waits for what is starting: not for long, since its contexts are over.
+func (r *Registry) started(ctx context.Context) error {
+	over := make(chan struct{})
+	go func() {
+		r.starts.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
@@ -74,4 +76,33 @@ func TestRegistryClosesWhatIsStarting(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRegistryDoesNotWaitForEver: a start that can't be broken off keeps Close no longer than its context lasts. What starts behind it all the same is closed.
+func TestRegistryDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r environment.Registry
+		before, late := &opened{done: make(chan struct{})}, &opened{done: make(chan struct{})}
+		if _, err := r.Open(t.Context(), "test", func(context.Context) (environment.Environment, error) { return before, nil }); err != nil {
+			t.Fatal(err)
+		}
+		starts, result := make(chan struct{}), make(chan error, 1)
+		go func() {
+			_, err := r.Open(context.Background(), "test", func(context.Context) (environment.Environment, error) {
+				<-starts
+				return late, nil
+			})
+			result <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || !before.closed.Load() {
+			t.Errorf("closed: %t, %v", before.closed.Load(), err)
+		}
+		close(starts)
+		if err := <-result; stead.KindOf(err) != stead.KindUnavailable || !late.closed.Load() {
+			t.Errorf("what started late: closed: %t, %v", late.closed.Load(), err)
+		}
+	})
 }
