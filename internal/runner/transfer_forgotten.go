@@ -40,7 +40,7 @@ func (r *Runner) copyable(ctx context.Context, key stead.SessionKey, lease *held
 // settle has checkpoints that came late replaced as those before them were, for whoever had that done; true: none of the events is another one then.
 func (r *Runner) settle(ctx context.Context, key stead.SessionKey, events []stead.Event) (whole bool, err error) {
 	if r.cfg.Environments == nil || r.cfg.Memory == nil {
-		return false, noEnvironments()
+		return false, looksThroughNone()
 	}
 	pass := newFilePass()
 	for _, e := range events {

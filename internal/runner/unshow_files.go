@@ -54,7 +54,7 @@ func (r *Runner) unshowFiles(ctx context.Context, key stead.SessionKey, what Uns
 			return 0, stead.Errorf(stead.KindConflict, "the workspace of session %s is stored apart, until somebody approves or denies that it is kept", key.Session)
 		}
 		if r.cfg.Environments == nil {
-			return 0, stead.Errorf(stead.KindUnavailable, "this node has no environments, and can't look through checkpoints")
+			return 0, looksThroughNone()
 		}
 		if wants, err := r.storeWithout(ctx, v, pass, asked); err != nil {
 			return 0, err
@@ -121,4 +121,9 @@ func (r *Runner) storeWithout(ctx context.Context, v *session.View, p *filePass,
 		return false, stead.Wrap(stead.KindConflict, err, "the workspace of session %s could not be stored without what is forgotten", v.Key.Session)
 	}
 	return true, nil
+}
+
+// looksThroughNone is the error of a node that can't do what others can.
+func looksThroughNone() error {
+	return stead.Errorf(stead.KindUnavailable, "this node has no environments, and can't look through checkpoints")
 }
